@@ -68,7 +68,10 @@ fn check_loads_the_filters_it_can_have_here() {
     let output = checked("- { name: one, wasm: { file: empty.wasm } }");
     let words = text(&output);
     assert_eq!(output.status.code(), Some(1), "{words}");
-    assert!(words.contains("filters: one: it exports no proxy_abi_version_0_2_1"), "{words}");
+    assert!(
+        words.contains("filters.yaml:3:5: filters[0]: filter one: it exports no proxy_abi_version_0_2_1"),
+        "{words}"
+    );
     let sha256 = "0".repeat(64);
     let output = checked(&format!("- {{ name: one, wasm: {{ url: 'http://127.0.0.1:1/m', sha256: {sha256} }} }}"));
     let words = text(&output);
@@ -83,12 +86,36 @@ fn check_loads_the_filters_it_can_have_here() {
     // The guest's own words.
     let refused = "configuration: { request: { remove: ['x y'] } }";
     let words = text(&checked(&format!("- {{ name: one, wasm: {{ file: {good:?}, {refused} }} }}")));
-    let said = "filters: one: proxy_on_configure answered false: the filter does not accept its configuration; it logged: \
+    let said = ": filters[0].wasm.configuration: filter one: proxy_on_configure answered false: the filter does not accept its configuration; it logged: \
                 header-policy: request.remove: \"x y\" is no header name";
     assert!(words.contains(said), "{words}");
-    let restricted = format!("- {{ name: one, wasm: {{ file: {good:?}, allowed_capabilities: [proxy_nosuch] }} }}");
+    let restricted = format!("- {{ name: one, wasm: {{ file: {good:?}, allowed_capabilities: [proxy_lgo] }} }}");
     let words = text(&checked(&restricted));
-    assert!(words.contains("allowed_capabilities: \"proxy_nosuch\" is no function"), "{words}");
+    let said = ": filters[0].wasm.allowed_capabilities: filter one: allowed_capabilities: \"proxy_lgo\" is no function";
+    assert!(words.contains(said) && words.contains(": did you mean proxy_log?"), "{words}");
+}
+
+/// Several routes may configure a filter: it is told which one is refused.
+#[test]
+fn a_routes_configuration_that_a_guest_refuses_is_told_with_its_route() {
+    let dir = TempDir::new();
+    let good = format!("{}/filters/prebuilt/rate-limit.wasm", env!("CARGO_MANIFEST_DIR").trim_end_matches("/tests"));
+    let route = |name: &str, requests: u32| {
+        format!(
+            "      - name: {name}\n        match: {{ prefix: /{name} }}\n        redirect: {{ host: a.example }}\n        \
+             filters:\n          - name: limit\n            configuration: {{ requests: {requests}, key: {{ header: x }} }}\n"
+        )
+    };
+    let yaml = format!(
+        "filters:\n  - {{ name: limit, wasm: {{ file: {good:?}, configuration: {{ requests: 1 }} }} }}\n\
+         listeners:\n  - name: web\n    address: 127.0.0.1:8080\n    routes:\n{}{}",
+        route("a", 5),
+        route("b", 0)
+    );
+    let words = text(&check(&dir.write("routes.yaml", yaml)));
+    let at = "routes.yaml:18:28: listeners[0].routes[1].filters[0].configuration: filter limit, as the route b configures it: \
+              proxy_on_configure answered false";
+    assert!(words.contains(at), "{words}");
 }
 
 #[test]

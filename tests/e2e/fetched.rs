@@ -124,7 +124,7 @@ fn a_start_that_waited_long_enough_says_for_what() {
     let mut proxy = spawn(&yaml(&origin, &filter), &cache);
     assert_eq!(proxy.wait(SOON).code(), Some(1));
     let words = proxy.stderr();
-    let line = words.lines().find(|line| line.starts_with("pillion: filters: far: ")).unwrap_or_default();
+    let line = words.lines().find(|line| line.contains(": filters[0]: filter far: ")).unwrap_or_default();
     for part in [&*format!("http://{address}/m.wasm: "), "refused", " attempts in 1 s)", "fetch_retry_for"] {
         assert!(line.contains(part), "{part} is not in {words}");
     }
@@ -167,7 +167,7 @@ fn a_reload_that_cannot_fetch_leaves_what_was_and_comes_into_force_when_it_can()
     assert!(answer.status != 200 && answer.text().contains("tried again until it is there"), "{}", answer.text());
     thread::sleep(Duration::from_secs(2));
     assert_eq!(proxy.metrics().sum("pillion_config_reloads_total", &["outcome=\"rejected\""]), 2.0);
-    assert_eq!(proxy.stderr().matches("the one before stays in force: filters: far").count(), 2, "{}", proxy.stderr());
+    assert_eq!(proxy.stderr().matches(": filters[0]: filter far: ").count(), 2, "{}", proxy.stderr());
     proxy.assert_healthy();
 
     serve(address, guest(0));

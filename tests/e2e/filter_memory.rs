@@ -3,6 +3,7 @@
 
 mod machines;
 mod made;
+mod shared;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;

@@ -1,6 +1,6 @@
 //! The glue: reads the bucket, decides, swaps, and says what came of it.
 
-use crate::{ATTEMPTS, Decision, Key, Limit, Place, WhenBusy, without_port};
+use crate::{ATTEMPTS, Decision, Key, Limit, Place, Swap, without_port};
 use proxy_wasm::{
     traits::{Context, HttpContext, RootContext},
     types::{Action, ContextType, LogLevel},
@@ -85,13 +85,28 @@ impl Stream {
             let (bytes, version) = self.get_shared_data(&place.slot);
             let decision = self.limit.decide(bytes.as_deref(), place, now);
             let Decision::Allow { stored, .. } = &decision else { return decision };
-            if self.set_shared_data(&place.slot, Some(stored), version).is_ok() {
-                return decision;
+            match swap(&place.slot, stored, version) {
+                Swap::Done => return decision,
+                Swap::Lost => {}
+                Swap::NoRoom => break,
             }
         }
-        match self.limit.when_busy {
-            WhenBusy::Allow => Decision::Allow { stored: Vec::new(), remaining: 0 },
-            WhenBusy::Refuse => Decision::Refuse { retry_after: 1 },
-        }
+        self.limit.uncounted()
     }
+}
+
+#[expect(unsafe_code, reason = "the SDK's own call panics where the host has no room, which would fail every stream")]
+#[link(wasm_import_module = "env")]
+unsafe extern "C" {
+    fn proxy_set_shared_data(key: *const u8, key_size: usize, value: *const u8, value_size: usize, cas: u32) -> u32;
+}
+
+/// Writes a value if it is still of that version; one that was not there, in any case.
+#[expect(unsafe_code, reason = "as above")]
+fn swap(key: &str, value: &[u8], version: Option<u32>) -> Swap {
+    // SAFETY: the host reads that many bytes at each pointer, which live until it returns, and keeps neither.
+    let status = unsafe {
+        proxy_set_shared_data(key.as_ptr(), key.len(), value.as_ptr(), value.len(), version.unwrap_or_default())
+    };
+    Swap::of(status)
 }

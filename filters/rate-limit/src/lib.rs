@@ -11,7 +11,7 @@
 //! | `burst` (`requests`) | how many may come at once |
 //! | `key` (`"source"`) | who is counted: `"all"`, `"source"` (the client's address without its port), `{"header": NAME}` (who has none: together) |
 //! | `slots` (4096) | buckets at most, so that strangers cannot fill the host's memory |
-//! | `when_busy` (`"allow"`) | when other threads changed the bucket [`ATTEMPTS`] times in a row: `"allow"` or `"refuse"` |
+//! | `when_busy` (`"allow"`) | when other threads changed the bucket [`ATTEMPTS`] times in a row, or the host has no room for it, so that nobody can be counted: `"allow"` or `"refuse"` |
 //!
 //! Filters of one `vm_id` (all that have none, too), and a filter's `configuration` on a route, count into the same buckets: one
 //! that is to count for itself is a filter of its own with a `vm_id`.
@@ -19,6 +19,10 @@
 //! A bucket is free again when it is full. Buckets come in groups of 16, and whose group has none free shares the one that is
 //! fullest: with 4096, of 1000 clients that come at once not one in 100,000, of 2000 one in 150, of 4096 half. Nobody can
 //! choose a header's value that shares another's.
+//!
+//! A group takes half a KiB in the host's store, so 4096 slots 140 KB. Pillion has that always, where no other filter of the `vm_id` stores anything; beyond
+//! 256 KiB it refuses writes where the container's memory is short, and beyond 64 MiB of all that the `vm_id` stores
+//! (`pillion_wasm_shared_refused_total`). Who is limited against attack gives the filter a `vm_id` of its own.
 //!
 //! `"source"` in Envoy is the client's address only where its HTTP connection manager has `use_remote_address: true`; by default it
 //! is what the client wrote into `x-forwarded-for`, and this no limit.
@@ -47,8 +51,8 @@ pub struct Limit {
     /// Groups of buckets, and buckets of each.
     groups: u64,
     ways: usize,
-    /// What happens under contention.
-    pub when_busy: WhenBusy,
+    /// What happens under contention, and where there is no room.
+    when_busy: WhenBusy,
 }
 
 /// Who is counted.
@@ -63,10 +67,34 @@ pub enum Key {
     Header(String),
 }
 
+/// What became of a write to shared data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Swap {
+    /// It is stored.
+    Done,
+    /// Another thread was quicker.
+    Lost,
+    /// The host has no room for it.
+    NoRoom,
+}
+
+impl Swap {
+    /// What the host's status says.
+    #[must_use]
+    pub fn of(status: u32) -> Self {
+        match status {
+            0 => Self::Done,
+            // CasMismatch.
+            8 => Self::Lost,
+            _ => Self::NoRoom,
+        }
+    }
+}
+
 /// What happens when the bucket cannot be changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum WhenBusy {
+enum WhenBusy {
     /// The request passes.
     Allow,
     /// The request is refused.
@@ -225,6 +253,15 @@ impl Limit {
         }
         bucket.1 = after;
         Decision::Allow { stored: written(&group), remaining: (latest - after) / self.interval }
+    }
+
+    /// What becomes of a request that cannot be counted.
+    #[must_use]
+    pub fn uncounted(&self) -> Decision {
+        match self.when_busy {
+            WhenBusy::Allow => Decision::Allow { stored: Vec::new(), remaining: 0 },
+            WhenBusy::Refuse => Decision::Refuse { retry_after: 1 },
+        }
     }
 
     /// Where a client's bucket is: in one of so many groups, so that what clients send cannot make more.

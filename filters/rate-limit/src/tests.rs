@@ -161,3 +161,13 @@ fn mistakes_are_named() {
         assert!(error.contains(words), "{error}");
     }
 }
+
+#[test]
+fn who_cannot_be_counted_is_judged_as_configured() {
+    let allowed = Decision::Allow { stored: Vec::new(), remaining: 0 };
+    assert_eq!(limit(r#"{"requests": 2}"#).uncounted(), allowed);
+    let refuses = limit(r#"{"requests": 2, "when_busy": "refuse"}"#);
+    assert_eq!(refuses.uncounted(), Decision::Refuse { retry_after: 1 });
+    // Ok, CasMismatch, InternalFailure, and what no host says.
+    assert_eq!([0, 8, 10, 77].map(Swap::of), [Swap::Done, Swap::Lost, Swap::NoRoom, Swap::NoRoom]);
+}

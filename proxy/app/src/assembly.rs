@@ -14,7 +14,7 @@ use pillion_config::{
     model::{self, ClusterIndex, Config, EndpointAddress, Name},
 };
 use pillion_core::{identity::Secrets, snapshot::TlsState};
-use pillion_wasm::census::Number;
+use pillion_wasm::census::{Before, Number, Room};
 use std::{
     future::Future,
     net::{IpAddr, SocketAddr},
@@ -70,10 +70,20 @@ pub trait Plane: 'static {
     /// called.
     fn allow_requests(&self, most: &dyn Fn(u64) -> u64);
 
-    /// Bytes by which machines of filters may grow in all, and that they may store beside, until memory is looked at again. Without a
-    /// limit of memory it is never called.
-    fn allow_growth(&self, machines: u64, stored: u64) {
-        let _ = (machines, stored);
+    /// Memory is about to be looked at, for [`allow_growth`](Self::allow_growth).
+    fn before_look(&self) -> Before {
+        Before::default()
+    }
+
+    /// What machines of filters may take, and bytes that they may store beside, until memory is looked at again. Without a limit of
+    /// memory it is never called.
+    fn allow_growth(&self, room: Room, stored: u64, before: Before) {
+        let _ = (room, stored, before);
+    }
+
+    /// Ends the trials of filters that hold memory, since it is short. Whether there was one.
+    fn end_trials(&self) -> bool {
+        false
     }
 
     /// Compiling a filter's module may take what these thresholds leave of memory, as the meter finds it then. Without a limit of memory,

@@ -25,7 +25,7 @@ use pillion_core::{
 };
 use pillion_wasm::{
     artefact,
-    census::{self, Number},
+    census::{self, Before, Number, Room},
 };
 use std::{
     cell::{OnceCell, RefCell},
@@ -105,9 +105,16 @@ impl Plane for DataPlane {
         unfinished.allow_requests(usize::try_from(most).unwrap_or(usize::MAX));
     }
 
-    fn allow_growth(&self, machines: u64, stored: u64) {
-        census::allow(machines);
-        census::allow_storage(stored);
+    fn before_look(&self) -> Before {
+        census::before_look()
+    }
+
+    fn allow_growth(&self, room: Room, stored: u64, before: Before) {
+        census::allow(room, stored, before);
+    }
+
+    fn end_trials(&self) -> bool {
+        census::starts::end_trials()
     }
 
     fn leave_room(&self, meter: &cgroup::Meter, thresholds: cgroup::Thresholds) {

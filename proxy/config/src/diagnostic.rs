@@ -49,16 +49,23 @@ pub struct Diagnostic {
     pub message: String,
 }
 
-impl fmt::Display for Diagnostic {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:", self.file)?;
+impl Diagnostic {
+    /// `file:line:column: path`, without the parts that are not known.
+    pub(crate) fn place(&self) -> String {
+        let mut place = self.file.to_string();
         if self.line > 0 {
-            write!(f, "{}:{}:", self.line, self.column)?;
+            place += &format!(":{}:{}", self.line, self.column);
         }
         if !self.path.is_empty() {
-            write!(f, " {}:", self.path)?;
+            place += &format!(": {}", self.path);
         }
-        write!(f, " {}", self.message)
+        place
+    }
+}
+
+impl fmt::Display for Diagnostic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.place(), self.message)
     }
 }
 

@@ -31,6 +31,7 @@ pub(crate) use kubernetes::*;
 pub(crate) use listener::*;
 pub(crate) use root::*;
 pub(crate) use route::*;
+pub use scalars::write_size;
 pub(crate) use scalars::*;
 pub(crate) use sockmap::*;
 pub(crate) use source_filter::*;

@@ -22,7 +22,9 @@ pub mod template;
 mod tree;
 
 pub use diagnostic::{Diagnostic, Errors, SourceName, nearest};
+pub use document::write_size;
 pub use files::{MAX_REFERENCED, read_referenced};
+pub use lower::{COMPONENT, is_component};
 pub use schema::schema;
 
 use document::{Document, Field};

@@ -22,6 +22,8 @@ mod source_filter;
 mod tcp;
 mod tls;
 
+pub use filter::{COMPONENT, is_component};
+
 use crate::{
     diagnostic::{Diagnostic, SourceName, quoted},
     document::{Document, Field, Scalar},
@@ -32,6 +34,7 @@ use std::{
     collections::HashMap,
     io,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 /// What lowering needs to know, and what it has found.
@@ -70,6 +73,11 @@ impl<'a, 't> Lowering<'a, 't> {
 
     fn diagnostic(&self, place: Place, message: String) -> Diagnostic {
         diagnostic(self.tree, self.file, place, message)
+    }
+
+    /// A place as errors name it.
+    fn written_at(&self, place: Place) -> Arc<str> {
+        self.diagnostic(place, String::new()).place().into()
     }
 
     fn line(&self, place: Place) -> u32 {

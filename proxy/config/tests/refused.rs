@@ -27,6 +27,7 @@ fn document(frame: &str, text: &str) -> String {
 fn answer(text: &str) -> String {
     let read = |path: &Path| match path.to_str() {
         Some("dir/large.html") => Ok(vec![b'x'; 70_000]),
+        Some("dir/component.wasm") => Ok(b"\0asm\x0d\0\x01\0".to_vec()),
         _ => Err(io::Error::from_raw_os_error(2)),
     };
     match parse(&SourceName::new("dir/p.yaml"), text, &read) {

@@ -140,6 +140,20 @@ impl Incoming {
         }
     }
 
+    /// Says of what is asked for from here on whether it is held back by whoever asks.
+    pub(crate) fn gather(&mut self, gathered: impl FnOnce() -> bool) {
+        match self {
+            Self::Http2(body) => body.gather(gathered()),
+            Self::Empty
+            | Self::Full(_)
+            | Self::Http1(_)
+            | Self::Leased(_)
+            | Self::Upgraded(_)
+            | Self::Made(_)
+            | Self::Filtered(_) => {}
+        }
+    }
+
     /// Whoever asked for it does not for a while: its request waits for a connection, say. Its exchange looks after it meanwhile.
     pub(crate) fn rests(&mut self) {
         match self {

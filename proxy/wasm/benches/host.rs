@@ -14,7 +14,7 @@ use pillion_wasm::{
     module::Module,
     plugin::{MachineSpec, Plugin},
     shared::Shared,
-    vm::{Machine, state::Stage},
+    vm::{Machine, Starts},
 };
 use std::{rc::Rc, sync::Arc, time::Duration};
 
@@ -89,7 +89,7 @@ fn started(module: &Module) -> (Rc<Machine>, u32) {
     let spec = Arc::new(MachineSpec { memory: 64 << 20, shared: Arc::<Shared>::default(), ..MachineSpec::default() });
     let runtime = engine::runtime().expect("an engine");
     let (machine, _) =
-        Machine::start(runtime, module, &spec, Duration::from_secs(5), Stage::Serving).expect("it starts");
+        Machine::start(runtime, module, &spec, Duration::from_secs(5), &Starts::ToServe).expect("it starts");
     let root = machine.add_root(&plugin(), None).expect("it is configured");
     (machine, root)
 }

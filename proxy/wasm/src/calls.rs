@@ -31,6 +31,8 @@ pub enum Told {
     TooLarge,
     /// They hold as much as they may.
     NoRoom,
+    /// As many as may be are under way.
+    TooMany,
 }
 
 /// Streams that are over and that no guest has closed, of one machine: what is remembered of them costs little, and a guest that

@@ -8,12 +8,14 @@
 //! of which nobody is told: so the kernel is asked, where memory is short ([`touched`]).
 //!
 //! A guest can fill what is left of a small container before memory is looked at again. So the control thread also says by
-//! how much all of them [may grow](allow) until then, and how much more they [may store](allow_storage) in data and queues that they
-//! share, which no end of a machine gives back. Machines that start, to be tried or to serve, [take from it](start), too.
+//! how much all of them [may grow](allow) until then, and how much more they may store in data and queues that they
+//! share, which no end of a machine gives back. Machines that start beside those that serve, to be tried or to serve, take from it,
+//! too, and are bounded before those ([`starts`]).
 //!
 //! Written where a machine starts, ends or grows, which is seldom, and where its calls begin and end; never by a request that does
 //! neither.
 
+pub mod starts;
 pub mod touched;
 
 use std::sync::{
@@ -104,32 +106,68 @@ fn give(room: &AtomicUsize, less: usize) {
     let _ = room.fetch_update(Ordering::Relaxed, Ordering::Relaxed, given);
 }
 
-/// Machines may grow by so many bytes in all, until this is said anew; [`u64::MAX`]: nobody counts.
-pub fn allow(bytes: u64) {
-    ROOM.store(usize::try_from(bytes).unwrap_or(usize::MAX), Ordering::Relaxed);
+/// What machines may take until memory is looked at again, in bytes; [`u64::MAX`]: nobody counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Room {
+    /// By how much all of them may grow: half of what is free.
+    pub growth: u64,
+    /// How much those of them may take that start beside others that serve.
+    pub starts: u64,
+    /// How many machines a filter has: one on each worker.
+    pub machines: usize,
 }
 
-/// A machine that starts, and does not serve yet, is to have so many bytes more than its module declares. `false`: there is no memory
-/// for that. What is allowed is half of what is free: a start may have the other half as well, since it is over soon.
+/// What was allowed and owed before memory is looked at.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Before {
+    growth: usize,
+    starts: usize,
+    storage: usize,
+    /// What machines that start have taken and not touched yet: who measures does not find it.
+    owed: usize,
+}
+
+/// Memory is about to be looked at: what is taken from now on the look may not find.
 #[must_use]
-pub(crate) fn start(more: usize) -> bool {
-    take(&ROOM, more.div_ceil(2))
+pub fn before_look() -> Before {
+    let owed = starts::owed();
+    let now = |room: &AtomicUsize| room.load(Ordering::Relaxed);
+    Before { growth: now(&ROOM), starts: starts::left(), storage: now(&STORABLE), owed }
 }
 
-/// A machine that took so many bytes as it started is gone, and never served.
-pub(crate) fn started_in_vain(bytes: usize) {
-    give(&ROOM, bytes / 2);
+/// Machines may take so much, and store so many bytes more in all, until this is said anew.
+pub fn allow(room: Room, stored: u64, before: Before) {
+    anew(&ROOM, room.growth, before.growth, before.owed / 2);
+    anew(&STORABLE, stored, before.storage, 0);
+    starts::allow(room, before);
 }
 
-/// They may store so many bytes more in all, until this is said anew; [`u64::MAX`]: nobody counts.
-pub fn allow_storage(bytes: u64) {
-    STORABLE.store(usize::try_from(bytes).unwrap_or(usize::MAX), Ordering::Relaxed);
+/// So much is there beside what is owed, as it was found, and less by what was taken since.
+fn anew(room: &AtomicUsize, bytes: u64, before: usize, owed: usize) {
+    let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+    let there = |now: usize| match bytes {
+        usize::MAX => usize::MAX,
+        _ if before == usize::MAX => bytes.saturating_sub(owed),
+        _ => bytes.saturating_sub(owed).saturating_sub(before.saturating_sub(now)),
+    };
+    let _ = room.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |now| Some(there(now)));
 }
 
-/// A guest is to store so many bytes more. `false`: there is no memory for that.
+/// Bytes that a vm_id may always have in data, and as much in queues: who holds little is not refused for what others hold.
+const SHARE: usize = 256 * 1024;
+
+/// A guest is to store so many bytes more, with which its vm_id would hold so many. `false`: there is no memory for that, or not for one that
+/// holds so much: nobody may hold more than twice what is free (four times what is allowed, which is half of that), so that a third of it
+/// is left for those that hold less.
 #[must_use]
-pub(crate) fn store(more: usize) -> bool {
-    more == 0 || take(&STORABLE, more)
+pub(crate) fn store(more: usize, holds: usize) -> bool {
+    let stored = |room: usize| match room {
+        usize::MAX => Some(room),
+        _ if holds <= SHARE => Some(room.saturating_sub(more)),
+        _ if holds > room.saturating_mul(4) => None,
+        _ => room.checked_sub(more),
+    };
+    more == 0 || STORABLE.fetch_update(Ordering::Relaxed, Ordering::Relaxed, stored).is_ok()
 }
 
 /// The machine that has grown most since it was started; `None` where all of them together have grown by less than `worth`

@@ -6,6 +6,7 @@
 
 use crate::{
     abi::{Action, Peer as PeerType, callback::Callbacks},
+    census::starts::Promise,
     engine::Runtime,
     metrics::Metrics,
     module::Module,
@@ -28,6 +29,8 @@ pub struct WasmFactory {
     spec: Arc<MachineSpec>,
     key: Key,
     place: Place,
+    /// Room for its machines, where the configuration in force serves beside them.
+    promise: Option<Promise>,
 }
 
 /// A wasm filter on one worker.
@@ -49,7 +52,7 @@ struct WasmFilter {
 
 impl WasmFactory {
     /// A filter of a module that is linked already; `key` tells its machine from others, `place` whether it may be in one
-    /// that runs already.
+    /// that runs already; for machines that it starts beside others room was `promise`d.
     #[must_use]
     pub fn new(
         runtime: &Runtime,
@@ -58,8 +61,9 @@ impl WasmFactory {
         spec: Arc<MachineSpec>,
         key: Key,
         place: Place,
+        promise: Option<Promise>,
     ) -> Self {
-        Self { runtime: runtime.clone(), module, plugin, spec, key, place }
+        Self { runtime: runtime.clone(), module, plugin, spec, key, place, promise }
     }
 }
 
@@ -67,6 +71,9 @@ impl Factory for WasmFactory {
     fn instance(&self, services: Services) -> Rc<dyn Instance> {
         let limits = &self.plugin.limits;
         let services = services.bounded(self.plugin.allowed_clusters.clone(), limits.calls, limits.call_response);
+        if let Some(promise) = &self.promise {
+            promise.keep();
+        }
         let slot = Slot::of(&self.key, &self.runtime, &self.module, &self.spec, self.place);
         let seat = slot.seat(&self.plugin, services, Metrics::new(&self.plugin.name));
         Rc::new(WasmInstance {

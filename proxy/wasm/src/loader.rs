@@ -7,21 +7,21 @@
 
 mod names;
 mod source;
+mod trial;
 mod turns;
 
 use crate::{
     artefact::{self, Compiler, Directory},
-    engine::{self, Runtime},
+    engine,
     filter::WasmFactory,
     metrics,
     module::Module,
     plugin::{MachineSpec, Plugin},
     shared::Shared,
-    vm::{Machine, state::Stage},
     worker::{Key, Place},
 };
 use names::{Names, Unknown};
-use pillion_config::model::{self, AllowedCapabilities, FilterKind, Name, Wasm, WasmUrl};
+use pillion_config::model::{self, AllowedCapabilities, FilterKind, Name, Part, Wasm, WasmUrl};
 use pillion_core::exchange::filter::{Factory, LoadError, Loader, Loading};
 use std::{
     cell::RefCell,
@@ -31,6 +31,7 @@ use std::{
     rc::Rc,
     sync::{Arc, Weak},
 };
+use trial::{Tried, Wanted};
 use turns::{Turn, Turns};
 
 /// Bytes of a module, wherever it comes from.
@@ -52,11 +53,13 @@ pub struct Fault {
     pub words: String,
     /// Its module could not be had where it is fetched from; nothing else is known to be wrong.
     pub away: bool,
+    /// What of the filter it is about.
+    pub part: Part,
 }
 
 impl From<String> for Fault {
     fn from(words: String) -> Self {
-        Self { words, away: false }
+        Self { words, away: false, part: Part::Definition }
     }
 }
 
@@ -83,9 +86,9 @@ impl Loader for WasmLoader {
     fn load<'a>(&'a self, filter: &'a Arc<model::Filter>, previous: Option<&'a Arc<dyn Factory>>) -> Loading<'a> {
         match &filter.kind {
             FilterKind::Wasm(wasm) => self.load_wasm(filter, wasm, previous),
-            FilterKind::Headers(_) | FilterKind::RateLimit(_) | FilterKind::Jwt(_) => Box::pin(async {
-                Err(LoadError { filter: filter.name.clone(), reason: "it is no wasm filter".to_owned(), away: false })
-            }),
+            FilterKind::Headers(_) | FilterKind::RateLimit(_) | FilterKind::Jwt(_) => {
+                Box::pin(async { Err(LoadError::of(filter, Part::Definition, "it is no wasm filter".to_owned())) })
+            }
         }
     }
 }
@@ -131,7 +134,7 @@ impl WasmLoader {
             turn.comes().await;
             match made {
                 Ok(factory) => Ok(Arc::new(factory) as Arc<dyn Factory>),
-                Err(Fault { words, away }) => Err(LoadError { filter: filter.name.clone(), reason: words, away }),
+                Err(Fault { words, away, part }) => Err(LoadError { away, ..LoadError::of(filter, part, words) }),
             }
         })
     }
@@ -148,13 +151,10 @@ impl WasmLoader {
         let (digest, module) = self.module(runtime, &filter.name, wasm, unknown).await?;
         let plugin = Arc::new(Plugin::of(filter, wasm));
         let spec = Arc::new(MachineSpec::of(wasm, Shared::process()));
-        let tried = (Arc::clone(&module), Arc::clone(&spec), Arc::clone(&plugin));
-        self.turns
-            .here(move || {
-                let (module, spec, plugin) = tried;
-                attempt(runtime, &module, &spec, &plugin)
-            })
-            .await?;
+        let tried = Tried { module: Arc::clone(&module), spec: Arc::clone(&spec), plugin: Arc::clone(&plugin) };
+        let (trial, _wanted) = Wanted::trial();
+        let alone = tried.clone();
+        let took = self.turns.here(move || alone.attempt(runtime, trial)).await?;
         let key = Key {
             module: digest,
             vm_id: spec.vm_id.clone(),
@@ -169,16 +169,14 @@ impl WasmLoader {
         let place = if beside.is_empty() {
             Place::Shared
         } else {
-            let tried = (Arc::clone(&module), Arc::clone(&spec), Arc::clone(&plugin));
-            self.turns
-                .here(move || {
-                    let (module, spec, plugin) = tried;
-                    Ok(place(runtime, &module, &spec, &beside, &plugin))
-                })
-                .await?
+            let (trial, _wanted) = Wanted::trial();
+            let them = beside.clone();
+            self.turns.here(move || Ok(tried.place(runtime, trial, &them))).await?
         };
+        let fresh = beside.is_empty() || place == Place::Apart;
+        let promise = if fresh { trial::promised(took).await? } else { None };
         self.keep(&key, &plugin, place);
-        Ok(WasmFactory::new(runtime, module, plugin, spec, key, place))
+        Ok(WasmFactory::new(runtime, module, plugin, spec, key, place, promise))
     }
 
     /// A module that some filter has, compiled.
@@ -226,34 +224,6 @@ pub fn shown(url: &str) -> String {
     let (authority, path) = rest.find('/').map_or((rest, ""), |at| rest.split_at(at));
     let host = authority.rsplit('@').next().unwrap_or_default();
     format!("{scheme}://{host}{path}")
-}
-
-/// Starts the filter once, away from any request, and lets it go.
-fn attempt(runtime: &Runtime, module: &Module, spec: &Arc<MachineSpec>, plugin: &Arc<Plugin>) -> Result<(), String> {
-    let started = Machine::start(runtime, module, spec, plugin.limits.start, Stage::Trial);
-    let tried = started.and_then(|(machine, _told)| machine.add_root(plugin, None).map(|_| ()));
-    tried.map_err(|error| {
-        let why = if error.is_short_of_memory() { SHORT } else { "" };
-        format!("{error}{why}")
-    })
-}
-
-/// Said of a filter that finds no memory to be tried with.
-const SHORT: &str = "; the container's memory is short: before a filter serves it is tried in a machine of its own, beside those that serve; \
-                     raise the container's limit, or have the filter take less at its start";
-
-/// Whether the filter, which starts alone, starts where others are already. Who cannot be told here is told on the worker.
-fn place(
-    runtime: &Runtime,
-    module: &Module,
-    spec: &Arc<MachineSpec>,
-    beside: &[Arc<Plugin>],
-    plugin: &Arc<Plugin>,
-) -> Place {
-    let started = Machine::start(runtime, module, spec, plugin.limits.start, Stage::Trial);
-    let Ok((machine, _told)) = started else { return Place::Shared };
-    let all = beside.iter().try_for_each(|other| machine.add_root(other, None).map(|_| ()));
-    if all.is_err() || machine.add_root(plugin, None).is_ok() { Place::Shared } else { Place::Apart }
 }
 
 #[cfg(test)]

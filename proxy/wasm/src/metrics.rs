@@ -9,10 +9,14 @@
 //! | `pillion_wasm_metrics_refused_total{filter}` | metrics that the guest defined and there was no room for |
 //! | `pillion_wasm_log_lines_dropped_total{filter}` | lines that the guest logged beyond `limits.log_lines` |
 //! | `pillion_wasm_fetches_total{filter,outcome}` | modules wanted from a URL: `success`, `failure` (each attempt), `cached` (no server needed) |
-//! | `pillion_wasm_shared_data_bytes{vm_id}` | keys and values in shared data |
-//! | `pillion_wasm_shared_queue_bytes{vm_id}` | messages in shared queues |
+//! | `pillion_wasm_shared_data_bytes{vm_id}` | keys and values in shared data, and 128 for each key |
+//! | `pillion_wasm_shared_queue_bytes{vm_id}` | messages in shared queues, and 64 for each |
+//! | `pillion_wasm_shared_refused_total{vm_id,store,bound}` | what a guest was refused: `data`, `queue`; the vm_id's `bytes` or `queues`, one `queue`'s own, the container's `memory`; not before the first |
 
-use crate::{shared::REFUSED, vm::Cause};
+use crate::{
+    shared::{REFUSED, refused::Bound},
+    vm::Cause,
+};
 use metrics::{Counter, Gauge, counter, describe_counter, describe_gauge, gauge};
 use pillion_config::model::Name;
 use std::cell::Cell;
@@ -71,8 +75,15 @@ pub fn describe() {
         "pillion_wasm_memory_bytes",
         "Linear memories, tables and what calls hold of a wasm filter's machines, over all workers; of calls, as the last streams and events left it."
     );
-    describe_gauge!(DATA, "Bytes of keys and values that wasm filters of a vm_id keep in shared data.");
-    describe_gauge!(QUEUED, "Bytes of messages in the shared queues of a vm_id.");
+    describe_gauge!(
+        DATA,
+        "Bytes of keys and values that wasm filters of a vm_id keep in shared data, and 128 for each key."
+    );
+    describe_gauge!(QUEUED, "Bytes of messages in the shared queues of a vm_id, and 64 for each.");
+    describe_counter!(
+        NOT_STORED,
+        "Writes to shared data and queues that wasm filters of a vm_id were refused, by bound."
+    );
 }
 
 const FETCHES: &str = "pillion_wasm_fetches_total";
@@ -85,6 +96,15 @@ const QUEUED: &str = "pillion_wasm_shared_queue_bytes";
 pub(crate) fn stored(vm_id: &str, data: usize, queued: usize) {
     gauge!(DATA, "vm_id" => vm_id.to_owned()).set(data as f64);
     gauge!(QUEUED, "vm_id" => vm_id.to_owned()).set(queued as f64);
+}
+
+const NOT_STORED: &str = "pillion_wasm_shared_refused_total";
+
+/// A vm_id was refused so often, by [`Bound`].
+pub(crate) fn not_stored(vm_id: &str, store: &'static str, refused: [u64; Bound::ALL.len()]) {
+    for (bound, refused) in Bound::ALL.into_iter().zip(refused).filter(|(_, refused)| *refused > 0) {
+        counter!(NOT_STORED, "vm_id" => vm_id.to_owned(), "store" => store, "bound" => bound.word()).absolute(refused);
+    }
 }
 
 impl Metrics {

@@ -10,7 +10,14 @@ use crate::{
     vm::{log, state::Host},
 };
 use pillion_config::model::AllowedCapabilities;
-use std::sync::Arc;
+use std::{
+    collections::BTreeSet,
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 use tokio::sync::mpsc;
 use wasmtime::{ExternType, InstancePre, Linker, Store, Val};
 
@@ -19,7 +26,14 @@ use wasmtime::{ExternType, InstancePre, Linker, Store, Val};
 pub struct Module {
     pre: InstancePre<Host>,
     abi: AbiVersion,
+    /// Bytes of what it declares that its machines were seen to have touched once they had started; [`UNSEEN`]: none was seen yet.
+    touched: Arc<AtomicUsize>,
 }
+
+const UNSEEN: usize = usize::MAX;
+
+/// Bytes of a page of WebAssembly.
+const PAGE: u64 = 65_536;
 
 /// Why a module is none that can run here.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -33,6 +47,9 @@ pub enum ModuleError {
     /// It exports no allocator.
     #[error("it exports neither malloc nor proxy_on_memory_allocate: the host has no way to hand it bytes")]
     NoAllocator,
+    /// It has several memories: where memory is short, only what the exported one has touched would be found.
+    #[error("it has {0} memories: build it with one, which is what every SDK makes")]
+    Memories(u32),
     /// Nothing of that name is here.
     #[error("it imports {module}.{name}, which is no function of proxy-wasm ABI {abi} nor of the part of WASI offered")]
     UnknownImport {
@@ -58,11 +75,21 @@ pub enum ModuleError {
         abi: &'static str,
     },
     /// A restriction names what there is not.
-    #[error("allowed_capabilities: {0:?} is no function of proxy-wasm, of the part of WASI offered, nor a callback")]
-    UnknownCapability(String),
+    #[error("allowed_capabilities: {0:?} is no function of proxy-wasm, of the part of WASI offered, nor a callback{1}")]
+    UnknownCapability(String, Guess),
     /// wasmtime does not take it.
     #[error("{0}")]
     Engine(String),
+}
+
+/// What was meant, perhaps.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Guess(Option<String>);
+
+impl fmt::Display for Guess {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.as_ref().map_or(Ok(()), |name| write!(f, ": did you mean {name}?"))
+    }
 }
 
 impl Module {
@@ -83,6 +110,10 @@ impl Module {
         if !["malloc", "proxy_on_memory_allocate"].into_iter().any(|name| exports_function(module, name)) {
             return Err(ModuleError::NoAllocator);
         }
+        match module.resources_required().num_memories {
+            0 | 1 => {}
+            several => return Err(ModuleError::Memories(several)),
+        }
         let engine = |error: wasmtime::Error| ModuleError::Engine(log::quoted(format!("{error:#}").as_bytes()));
         let mut linker = host::linker(&runtime.engine, abi).map_err(engine)?;
         check_imports(&linker, module, abi)?;
@@ -91,13 +122,35 @@ impl Module {
             restrict(&mut linker, module, capabilities).map_err(engine)?;
         }
         let pre = linker.instantiate_pre(module).map_err(engine)?;
-        Ok(Self { pre, abi })
+        Ok(Self { pre, abi, touched: Arc::new(AtomicUsize::new(UNSEEN)) })
     }
 
     /// The ABI it speaks.
     #[must_use]
     pub fn abi(&self) -> AbiVersion {
         self.abi
+    }
+
+    /// Bytes of memory that it declares.
+    #[must_use]
+    pub fn declared(&self) -> usize {
+        let pages = self.pre.module().resources_required().max_initial_memory_size.unwrap_or(0);
+        usize::try_from(pages.saturating_mul(PAGE)).unwrap_or(usize::MAX)
+    }
+
+    /// Bytes of them that a machine will have touched once it has started: as many as one was seen to, or all.
+    #[must_use]
+    pub fn needs(&self) -> usize {
+        match self.touched.load(Ordering::Relaxed) {
+            UNSEEN => self.declared(),
+            touched => touched,
+        }
+    }
+
+    /// A machine was seen to have touched so many once it had started.
+    pub fn saw(&self, touched: usize) {
+        let most = |before| Some(if before == UNSEEN { touched } else { touched.max(before) });
+        let _ = self.touched.fetch_update(Ordering::Relaxed, Ordering::Relaxed, most);
     }
 
     /// To be instantiated.
@@ -120,16 +173,17 @@ const NEVER: [&str; 6] = [
 /// Every name is one that a restriction can speak of: that of a function of some version of the ABI or of WASI, or of a
 /// callback. A list may be written for filters of many versions.
 fn check_capabilities(runtime: &Runtime, names: &[String]) -> Result<(), ModuleError> {
-    let known = |name: &str| Callbacks::NAMES.contains(&name) || NEVER.contains(&name);
-    let mut left: Vec<_> = names.iter().filter(|name| !known(name)).collect();
+    let mut known: BTreeSet<String> = Callbacks::NAMES.iter().chain(&NEVER).map(|name| (*name).to_owned()).collect();
     for abi in AbiVersion::ALL {
         let linker = host::linker(&runtime.engine, abi).map_err(|error| ModuleError::Engine(format!("{error:#}")))?;
         let (ready, _) = mpsc::channel(1);
         let mut store = Store::new(&runtime.engine, Host::new(Arc::default(), abi, ready));
-        let functions: Vec<_> = linker.iter(&mut store).map(|(_, name, _)| name).collect();
-        left.retain(|name| !functions.contains(&name.as_str()));
+        known.extend(linker.iter(&mut store).map(|(_, name, _)| name.to_owned()));
     }
-    left.first().map_or(Ok(()), |unknown| Err(ModuleError::UnknownCapability((*unknown).clone())))
+    names.iter().find(|name| !known.contains(*name)).map_or(Ok(()), |unknown| {
+        let guess = pillion_config::nearest(unknown, known.iter().map(String::as_str)).map(str::to_owned);
+        Err(ModuleError::UnknownCapability(unknown.clone(), Guess(guess)))
+    })
 }
 
 /// Binds what the module imports and may not call to something that says so, as in Envoy.

@@ -28,7 +28,7 @@ use crate::{
     module::Module,
     plugin::{MachineSpec, Plugin},
     shared::Ready,
-    vm::{Cause, Failure, Machine, Mourner, StartError, state::Stage, time},
+    vm::{Cause, Failure, Machine, Mourner, StartError, Starts, time},
 };
 use pillion_config::model::AllowedCapabilities;
 use pillion_core::exchange::filter::{Services, Task};
@@ -37,7 +37,7 @@ pub use seat::Seat;
 use seat::once_each;
 use std::{
     cell::RefCell,
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     rc::{Rc, Weak},
     sync::Arc,
     time::{Duration, Instant},
@@ -99,9 +99,12 @@ pub struct Slot {
     seats: RefCell<Vec<Weak<Seat>>>,
     /// How long it stays empty after a death.
     rests: RefCell<Rests>,
-    /// Its last failure's words: the same one is logged in full only once.
-    told: RefCell<Option<Failure>>,
+    /// Its last failures, one of each kind: those are logged in full only once.
+    told: RefCell<VecDeque<Failure>>,
 }
+
+/// Kinds of failures that are remembered of a place: those of one that dies of more are logged again.
+const MOST_TOLD: usize = 16;
 
 enum State {
     Down(Option<Task>),
@@ -224,7 +227,7 @@ impl Slot {
             let seats = self.seated();
             let limit = seats.iter().map(|seat| seat.plugin().limits.start).max();
             let Some(limit) = limit else { return Ok(()) };
-            let (machine, told) = Machine::start(&self.runtime, &self.module, &self.spec, limit, Stage::Serving)?;
+            let (machine, told) = Machine::start(&self.runtime, &self.module, &self.spec, limit, &Starts::ToServe)?;
             let failed = seats.iter().find_map(|seat| seat.sit(&machine).err().map(|error| (seat, error)));
             match failed {
                 None => break (seats, machine, told),
@@ -308,7 +311,7 @@ impl Mourner for Slot {
         for seat in once_each(&seats) {
             seat.metrics().failure(failure.cause);
         }
-        let known = self.told.borrow().as_ref() == Some(failure);
+        let known = self.told.borrow().iter().any(|told| told.is_like(failure));
         let names = || once_each(&seats).map(|seat| seat.plugin().name.as_str()).collect::<Vec<_>>().join(", ");
         let Failure { cause, callback, words, backtrace } = failure;
         if known {
@@ -319,7 +322,9 @@ impl Mourner for Slot {
                 filter = %names(), callback, reason = cause.word(), backtrace,
                 "the wasm filter died: {words}; its machine is started again, the same death is not logged twice"
             );
-            self.told.replace(Some(failure.clone()));
+            let mut told = self.told.borrow_mut();
+            told.truncate(MOST_TOLD - 1);
+            told.push_front(failure.clone());
         }
         self.down(burnt, seat);
     }

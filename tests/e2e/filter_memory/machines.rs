@@ -1,6 +1,6 @@
-//! What filters take for themselves: the memory of their machines, and what they store in data and queues that they share.
+//! What filters take for themselves: the memory of their machines.
 
-use super::{GUEST, LIMIT, holding, quiet};
+use super::{holding, quiet};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use pillion_tests::{
     cgroup::Cgroup,
@@ -19,7 +19,7 @@ use std::{
 };
 
 /// A request with the guest: 1 MiB more. The status, where there is an answer.
-fn leak(proxy: &Proxy) -> Option<u16> {
+pub(super) fn leak(proxy: &Proxy) -> Option<u16> {
     let mut client = Client::over(TcpStream::connect_timeout(&proxy.second, SOON).ok()?);
     client.try_send("GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").ok()?;
     client.try_receive("GET").ok().map(|response| response.status)
@@ -137,10 +137,14 @@ const DECLARED: &str = r#"(module
 
 /// A proxy in that container, with one worker: a listener without filters, and one with the guest.
 fn with(origin: &Origin, group: &Cgroup, guest: &str, wasm: &str) -> Proxy {
+    on(1, origin, group, guest, wasm)
+}
+
+fn on(workers: u32, origin: &Origin, group: &Cgroup, guest: &str, wasm: &str) -> Proxy {
     let module = STANDARD.encode(wat::parse_str(guest).expect("the guest's text is right"));
     let route = "[{ match: { prefix: / }, cluster: origin }]";
     let config = format!(
-        "admin: {{ address: {{admin}} }}\nworkers: 1\n\
+        "admin: {{ address: {{admin}} }}\nworkers: {workers}\n\
          listeners:\n  - {{ name: quiet, address: {{listen}}, routes: {route} }}\n  \
          - {{ name: holding, address: {{listen2}}, filters: [holds], routes: {route} }}\n\
          filters:\n  - {{ name: holds, wasm: {{ inline: \"{module}\"{wasm} }} }}\n\
@@ -163,6 +167,77 @@ fn a_reload_that_finds_no_memory_for_its_filter_is_refused() {
     assert_eq!(answer.status, 409, "{answer:?}");
     assert!(answer.text().contains("the container's memory is short"), "{answer:?}");
     assert!(proxy.ended().is_none(), "the kernel killed it");
+    assert_eq!((leak(&proxy), quiet(&proxy)), (Some(200), Some(200)));
+}
+
+/// Takes a MiB more again and again as it is configured, as allocators do, and dies where it has none.
+const GROWS: &str = r#"(module
+  (memory (export "memory") 2)
+  (func (export "proxy_abi_version_0_2_1"))
+  (func (export "proxy_on_memory_allocate") (param i32) (result i32) (i32.const 1024))
+  (func (export "proxy_on_configure") (param i32 i32) (result i32)
+    (if (i32.eq (local.get 1) (i32.const 3)) (then (loop $more
+      (if (i32.eq (memory.grow (i32.const 16)) (i32.const -1)) (then (unreachable)))
+      (memory.fill (i32.shl (i32.sub (memory.size) (i32.const 16)) (i32.const 16)) (i32.const 1) (i32.const 1048576))
+      (br $more))))
+    (i32.const 1))
+  (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32) (i32.const 0)))"#;
+
+/// What serves pays nothing for a reload that takes all the memory there is: nobody is refused, and no machine given back.
+#[test]
+fn a_reload_that_takes_all_memory_costs_nobody_anything() {
+    let group = some_or_return!(Cgroup::new(Some(SMALL), None));
+    let origin = Origin::start();
+    let proxy = with(&origin, &group, GROWS, ", configuration: small, limits: { memory: 100MiB, start: 10s }");
+    let yaml = fs::read_to_string(proxy.dir().join("pillion.yaml")).expect("the configuration is there");
+    proxy.replace_config(&yaml.replace("configuration: small", "configuration: big"));
+    let most = thread::scope(|scope| {
+        let reload = scope.spawn(|| proxy.admin_post("/reload"));
+        let mut most = 0;
+        while !reload.is_finished() {
+            assert_eq!((leak(&proxy), quiet(&proxy)), (Some(200), Some(200)), "at {most}");
+            most = most.max(group.used());
+            thread::sleep(Duration::from_millis(5));
+        }
+        let answer = reload.join().expect("it is answered");
+        assert_eq!(answer.status, 409, "{answer:?}");
+        assert!(answer.text().contains("the container's memory is short"), "{answer:?}");
+        most
+    });
+    assert!(most > SMALL * 3 / 4, "it took what there is: {most}");
+    assert!(given_back(&proxy) < 1.0);
+    wait::until_true("its memory to be there again", || group.used() < SMALL / 2);
+}
+
+/// Fills 15 of 16 MiB that it declares as it is configured, which nobody can deny it.
+const FILLS: &str = r#"(module
+  (memory (export "memory") 256)
+  (func (export "proxy_abi_version_0_2_1"))
+  (func (export "proxy_on_memory_allocate") (param i32) (result i32) (i32.const 1024))
+  (func (export "proxy_on_configure") (param i32 i32) (result i32)
+    (memory.fill (i32.const 65536) (i32.const 1) (i32.const 15728640)) (i32.const 1))
+  (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32) (i32.const 0)))"#;
+
+/// A container that has room for such a machine on each of two workers, but not for two of them on each.
+#[test]
+fn a_reload_whose_modules_declare_what_is_not_there_is_refused() {
+    let group = some_or_return!(Cgroup::new(Some(56 << 20), None));
+    let origin = Origin::start();
+    let mut proxy = with(&origin, &group, FILLS, ", vm_configuration: one, limits: { start: 10s }");
+    let yaml = fs::read_to_string(proxy.dir().join("pillion.yaml")).expect("the configuration is there");
+    for configuration in ["two", "three"] {
+        proxy.replace_config(&yaml.replace("vm_configuration: one", &format!("vm_configuration: {configuration}")));
+        let answer = proxy.admin_post("/reload");
+        assert_eq!(answer.status, 200, "{configuration}: one worker has room for two: {answer:?}");
+    }
+    proxy.stop();
+    let mut proxy = on(2, &origin, &group, FILLS, ", vm_configuration: one, limits: { start: 10s }");
+    let yaml = fs::read_to_string(proxy.dir().join("pillion.yaml")).expect("the configuration is there");
+    proxy.replace_config(&yaml.replace("vm_configuration: one", "vm_configuration: two"));
+    let answer = proxy.admin_post("/reload");
+    assert!(proxy.ended().is_none(), "the kernel killed it");
+    assert_eq!(answer.status, 409, "{answer:?}");
+    assert!(answer.text().contains("raise the container's limit"), "{answer:?}");
     assert_eq!((leak(&proxy), quiet(&proxy)), (Some(200), Some(200)));
 }
 
@@ -225,55 +300,6 @@ fn streams_of_a_machine_that_is_given_back_go_by_their_policy() {
         assert_eq!(held[0].receive().status, status, "{policy}");
         wait::until_true("others to be served", || quiet(&proxy) == Some(200));
     }
-}
-
-/// No end of a machine gives back what filters store in what they share: it must not become so much.
-#[test]
-fn what_filters_store_neither_kills_nor_closes_other_listeners() {
-    let group = some_or_return!(Cgroup::new(Some(LIMIT), None));
-    let origin = Origin::start();
-    let mut proxy = holding(&origin, &group, 'S', "", "workers: 2");
-    let before = proxy.resident_own();
-    for _ in 0..30 {
-        assert_eq!(leak(&proxy), Some(200));
-        assert!(proxy.ended().is_none(), "the kernel killed it");
-        assert_eq!(quiet(&proxy), Some(200), "somebody else");
-        thread::sleep(Duration::from_millis(100));
-    }
-    assert!(proxy.resident_own() > before + (5 << 20), "it stores what there is room for");
-}
-
-/// Bytes that filters store are told by vm_id, and no more once the last owner has gone.
-#[test]
-fn what_filters_store_is_told_for_as_long_as_it_is_stored() {
-    let origin = Origin::start();
-    let module = STANDARD.encode(wat::parse_str(GUEST).expect("the guest's text is right"));
-    let yaml = |filters: &str, on: &str| {
-        format!(
-            "admin: {{ address: {{admin}} }}\nworkers: 1\n\
-             listeners:\n  - {{ name: quiet, address: {{listen}}, {on} routes: [{{ match: {{ prefix: / }}, cluster: origin }}] }}\n\
-             {filters}clusters: [{{ name: origin, endpoints: [\"{}\"] }}]\n",
-            origin.address
-        )
-    };
-    let filters = format!(
-        "filters:\n  - {{ name: stores, wasm: {{ inline: \"{module}\", configuration: S, vm_id: shop, \
-         limits: {{ callback: 5s }} }} }}\n"
-    );
-    let proxy = Proxy::start(&yaml(&filters, "filters: [stores],"));
-    let told = |proxy: &Proxy, series: &str| {
-        let metrics = proxy.metrics();
-        metrics.has(series).then(|| metrics.sum(series, &["vm_id=\"shop\""]))
-    };
-    let (data, queued) = ("pillion_wasm_shared_data_bytes", "pillion_wasm_shared_queue_bytes");
-    assert_eq!((told(&proxy, data), told(&proxy, queued)), (Some(0.0), Some(0.0)));
-    assert_eq!(quiet(&proxy), Some(200));
-    assert_eq!((told(&proxy, data), told(&proxy, queued)), (Some(100.0 * 600_004.0), Some(100.0 * 600_000.0)));
-    proxy.replace_config(&yaml("", ""));
-    assert_eq!(proxy.admin_post("/reload").status, 200);
-    wait::until_true("nothing to be told of who has gone", || {
-        [data, queued].iter().all(|series| !proxy.metrics().has(series))
-    });
 }
 
 /// A machine is told as soon as it is there, and what it grows by while the connection lives that it grew for.

@@ -153,6 +153,15 @@ impl Thresholds {
         line.saturating_sub(usage.used) / 2
     }
 
+    /// Bytes that machines of filters which start beside others that serve may take until memory is looked at again: what is free below a
+    /// thirty-second of the limit before where a machine would be given back for it, or somebody refused. In the smallest container
+    /// that is what two connections hold of a body, and some: whoever is served while a start takes all of it is not refused.
+    #[must_use]
+    pub fn starts(self, usage: Usage) -> u64 {
+        let line = u128::from(usage.limit) * u128::from(self.gives_back_at()) / 100;
+        (line as u64).saturating_sub(usage.limit / 32).saturating_sub(usage.used)
+    }
+
     /// Whether the machine of a filter that has grown most is to be given back: where [`Pressure::Refuse`] ends, which is before it
     /// begins, so that nobody is refused for a filter that leaks; and never before connections at rest are closed.
     #[must_use]

@@ -252,6 +252,8 @@ fn filters_may_grow_to_where_others_are_refused_and_are_given_back_before_where_
     assert!(!given(100, 50, 499) && given(100, 50, 500));
     let spare = |used| thresholds.spare(at(used));
     assert_eq!((spare(200), spare(909), spare(910), spare(u64::MAX)), (710, 1, 0, 0));
+    let starts = |used| thresholds.starts(at(used));
+    assert_eq!((starts(200), starts(888), starts(889), starts(u64::MAX)), (689, 1, 0, 0), "before anybody pays for it");
     let stored = |used| thresholds.storable(at(used));
     assert_eq!((stored(200), stored(849), stored(850), stored(u64::MAX)), (325, 0, 0, 0));
 }

@@ -276,6 +276,8 @@ impl<P: Plane> Control<P> {
         self.state.listeners.replace(self.sockets.listening());
         self.plane.in_force(&snapshot);
         self.in_force.replace(Some(snapshot));
+        // What started has taken its memory: what starts next has less.
+        self.look_at_memory();
         if let Some(ports) = ports {
             self.ports.commit(ports, &self.state);
         }

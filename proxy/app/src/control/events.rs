@@ -8,7 +8,6 @@ use super::{
 use crate::{
     application::WAITED_FOR,
     assembly::{NotLoaded, Plane},
-    cgroup::{Pressure, Thresholds},
     discovery::{self, News},
     dns::{Outcome, Update},
     drain::{Drain, Phase, Step, Until},
@@ -17,10 +16,9 @@ use crate::{
     signals::Asked,
     worker::{Death, Order},
 };
-use pillion_config::model::{Direction, ProcessLimits};
+use pillion_config::model::Direction;
 use std::{
     future::pending,
-    sync::Arc,
     time::{Duration, Instant},
 };
 use tokio::time::timeout;
@@ -28,17 +26,6 @@ use tokio::time::timeout;
 /// Time that workers get to close their listeners when a second signal asks to leave at once and nobody is connected: they
 /// need none but to be scheduled.
 const CLOSING: Duration = Duration::from_secs(2);
-
-/// Time between two machines of filters that are given back: pages go back to the kernel in pieces, and memory is looked at several
-/// times before the next one has to go.
-const GIVES_BACK_EVERY: Duration = Duration::from_secs(1);
-
-/// Time between two attempts to have freed memory given back where there is no pressure yet: each costs a worker the pages that it
-/// would have used again.
-const TIDIES_EVERY: Duration = Duration::from_secs(1);
-
-/// How long workers take for that: some ten microseconds, and their turn.
-const TIDYING: Duration = Duration::from_millis(20);
 
 /// Something that happened.
 pub(super) enum Event<F> {
@@ -374,74 +361,12 @@ impl<P: Plane> Control<P> {
             }
         }
     }
-
-    fn look_at_memory(&mut self) {
-        let config = self.state.config.borrow().as_ref().map(Arc::clone);
-        match config {
-            Some(config) => self.look_at_memory_within(&config.limits),
-            // Looked at before anything is served.
-            None => self.memory_at = Some(Instant::now() + Duration::from_secs(1)),
-        }
-    }
-
-    /// Looks at memory, if it is limited, under these limits.
-    pub(super) fn look_at_memory_within(&mut self, limits: &ProcessLimits) {
-        let Some(meter) = &self.state.meter else { return };
-        let Some(usage) = meter.read() else {
-            self.plane.allow_growth(u64::MAX, u64::MAX);
-            self.memory_at = Some(Instant::now() + Duration::from_secs(1));
-            return;
-        };
-        let thresholds = Thresholds::of(limits);
-        let before = self.state.pressure.get();
-        let pressure = thresholds.judge(before, usage);
-        if pressure != before {
-            self.state.pressure.set(pressure);
-            self.plane.pressure(pressure);
-            tracing::warn!(?pressure, used = usage.used, limit = usage.limit, "memory pressure changed");
-        }
-        let workers = self.state.workers.max(1) as u64;
-        self.plane.allow_unfinished(&|held| thresholds.unfinished(usage, held) / workers);
-        self.plane.allow_growth(thresholds.growth(usage), thresholds.storable(usage));
-        self.plane.allow_requests(&|in_flight| thresholds.requests(usage, in_flight));
-        if pressure >= Pressure::Shrink {
-            self.workers.hint(Order::CloseIdle);
-        }
-        let mut next_look = thresholds.next_look(usage);
-        if pressure == Pressure::Normal && thresholds.is_tight(usage) && is_over(self.tidied, TIDIES_EVERY) {
-            self.tidied = Some(Instant::now());
-            self.workers.hint(Order::GiveBackHeap);
-            memory::give_back_heap();
-            // Nobody is to be refused for what has been given back.
-            next_look = TIDYING;
-        }
-        let mut gives_back = false;
-        if pressure == Pressure::Refuse || thresholds.must_give_back(usage) {
-            // What has grown beyond bounds goes before those who are served, and its effect is waited for.
-            if is_over(self.given_back, GIVES_BACK_EVERY)
-                && let Some(machine) = self.plane.most_grown(usage.worth_giving_back())
-            {
-                gives_back = true;
-                self.given_back = Some(Instant::now());
-                self.workers.hint(Order::GiveBack(machine));
-            }
-        }
-        if pressure == Pressure::Refuse && !gives_back && thresholds.must_cut(usage, meter.own()) {
-            self.workers.hint(Order::Relieve);
-        }
-        self.memory_at = Some(Instant::now() + next_look);
-    }
 }
 
 /// A drain of nothing.
 fn already_gone() -> Drain {
     let none = pillion_config::model::Drain { delay: std::time::Duration::ZERO, deadline: std::time::Duration::ZERO };
     Drain::begin(Instant::now(), &none, Until::Closed)
-}
-
-/// Whether so much time has passed since something was done, or it never was.
-fn is_over(last: Option<Instant>, wait: Duration) -> bool {
-    last.is_none_or(|at| at.elapsed() >= wait)
 }
 
 async fn at(when: Option<Instant>) {

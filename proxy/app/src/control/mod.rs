@@ -26,6 +26,7 @@ mod workers;
 
 #[cfg(test)]
 mod passthrough;
+mod pressure;
 #[cfg(test)]
 mod tests;
 

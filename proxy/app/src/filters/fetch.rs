@@ -115,7 +115,7 @@ async fn patiently(
             Ok(Err(Failed::ForGood(words))) => {
                 metrics::fetch(filter, Fetched::Failure);
                 let words = format!("{shown}: {words}: it is not tried again; see what the URL leads to");
-                return Err(Fault { words, away: false });
+                return Err(Fault::from(words));
             }
             Err(_) => (format!("no whole answer within {:?} (fetch_timeout)", url.timeout), None),
         };
@@ -136,7 +136,7 @@ async fn patiently(
                 Patience::Reload | Patience::Behind => "",
             };
             let words = format!("{shown}: {words} ({attempt} attempts in {after} s){remedy}");
-            return Err(Fault { words, away: true });
+            return Err(Fault { away: true, ..Fault::from(words) });
         };
         if terms.patience != Patience::Behind && words != said {
             tracing::warn!(%filter, url = shown, attempt, "cannot fetch the module, it is tried again: {words}");
@@ -148,7 +148,7 @@ async fn patiently(
         awaited.0.borrow_mut().insert(filter.clone(), note);
         sleep(pause).await;
     }
-    Err(Fault { words: format!("{shown}: it was tried too often"), away: true })
+    Err(Fault { away: true, ..Fault::from(format!("{shown}: it was tried too often")) })
 }
 
 #[cfg(test)]

@@ -90,7 +90,7 @@ pub(crate) struct Wasm {
     pub fetch_timeout: Text<Period>,
     /// At a start: time within which failed attempts are repeated, after 0.5 s doubled up to 5 s, half of it by chance; then the start fails. What waits no longer: a module in the cache, an answer that says no (404 and the like), one with another SHA-256. 1m: a network that comes up late; a supervisor starts the proxy again. After a reload there is no end: see `url`.
     pub fetch_retry_for: Text<Period>,
-    /// Filters with the same `vm_id`, module, `vm_configuration`, environment, `limits.memory` and `allowed_capabilities` share a machine per worker, also where a route has a `configuration` of its own: what a guest keeps in globals is that of the last one configured. Where a guest does not start beside another configuration it has a machine of its own. Shared data and queues are shared by `vm_id`.
+    /// Filters with the same `vm_id`, module, `vm_configuration`, environment, `limits.memory` and `allowed_capabilities` share a machine per worker, also where a route has a `configuration` of its own: what a guest keeps in globals is that of the last one configured. Where a guest does not start beside another configuration it has a machine of its own. Shared data and queues are shared by `vm_id`, which may have 64MiB of each: a filter that must not be refused for what another one keeps has one of its own.
     pub vm_id: Text<String>,
     /// Which of the module's root contexts.
     pub root_id: Text<String>,
@@ -100,7 +100,7 @@ pub(crate) struct Wasm {
     pub configuration: Field<Structured>,
     /// Environment variables that the module sees.
     pub environment: Field<Table<String, Scalar<String>>>,
-    /// Variables of the proxy's own environment that the module sees.
+    /// Variables of the proxy's own environment that the module sees, each once and none that `environment` has.
     pub host_environment: List<Scalar<String>>,
     /// The clusters it may call, and to which it may lead TCP connections (`envoy.tcp_proxy.cluster`) beside their own: `all`, or a list. `all`, as Envoy; list them for a module that you did not write.
     pub allowed_clusters: Field<Either<All, Vec<Field<Scalar<Name>>>>>,
@@ -111,11 +111,13 @@ pub(crate) struct Wasm {
     pub limits: Field<WasmLimits>,
     /// Envoy's option of that name: body callbacks come while the module holds headers back. `false`, as Envoy.
     pub allow_on_headers_stop_iteration: Field<bool>,
+    /// Envoy's `WasmService` (`envoy.bootstrap.wasm`): the filter is meant to be in no chain. Any that none names is started on each worker all the same, ticks, calls and hears of queues: with `true` that is no mistake to be warned of, and naming it is. One machine for each worker, not one in all as Envoy's `singleton`: who must be alone writes `workers: 1`, or has one win by compare-and-swap in shared data.
+    pub service: Field<bool>,
 }
 
 fields! { Wasm {
     file, inline, url, sha256, fetch_timeout, fetch_retry_for, vm_id, root_id, vm_configuration, configuration, environment,
-    host_environment, allowed_clusters, allowed_capabilities, limits, allow_on_headers_stop_iteration
+    host_environment, allowed_clusters, allowed_capabilities, limits, allow_on_headers_stop_iteration, service
 } }
 
 impl Default for Wasm {
@@ -137,6 +139,7 @@ impl Default for Wasm {
             allowed_capabilities: Field::of(Either::Short(All)),
             limits: Field::ABSENT,
             allow_on_headers_stop_iteration: Field::of(false),
+            service: Field::of(false),
         }
     }
 }
@@ -145,9 +148,9 @@ impl Default for Wasm {
 #[derive(Debug)]
 #[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields, default))]
 pub(crate) struct WasmLimits {
-    /// CPU time of one callback, and as much again for each 256 KiB of a body or message that it reads, up to five times. 10ms: with `restarts` it bounds what a filter that spins in a loop takes of a worker to 0.1%.
+    /// CPU time of one callback, and as much again for each 256 KiB that its guest is handed in it (whatever it is), or was handed before for its stream (bodies, answers to calls, messages; in parts of any size), up to five times. A plugin's own callbacks have what they are handed themselves, and that of the streams they act on. 10ms: with `restarts` it bounds what a filter that spins in a loop takes of a worker to 0.1%.
     pub callback: Text<Period>,
-    /// CPU time of a machine's start. 500ms: Go's runtime sets itself up.
+    /// CPU time of each step of a machine's start: the module's own start functions, then `proxy_on_context_create`, `proxy_on_vm_start` and `proxy_on_configure`; and as much again for each 256 KiB of configuration, or whatever else, that it is handed there, up to five times. 500ms: Go's runtime sets itself up.
     pub start: Text<Period>,
     /// Linear memories and tables of one machine; each worker has one. What its calls hold may be as much again: requests and messages until they are written (half of it), answers until they are read. 64MiB: several times what filters use. Where the cgroup's memory is short it has less: growth is denied and calls are refused, or the machine that has grown most is started again.
     pub memory: Text<Bytes<65_536, { u32::MAX }>>,

@@ -217,7 +217,7 @@ impl Default for HttpTimeouts {
 pub(crate) struct Http2 {
     /// Streams open at once (SETTINGS_MAX_CONCURRENT_STREAMS). 100, the least RFC 9113 §6.5.2 recommends.
     pub streams: Text<Int<1, 10_000>>,
-    /// Bytes a stream may send ahead (SETTINGS_INITIAL_WINDOW_SIZE). 65535, the protocol's own: what one stream can make the proxy hold.
+    /// Bytes a stream may send ahead (SETTINGS_INITIAL_WINDOW_SIZE), to begin with. 65535, the protocol's own: what one stream can make the proxy hold. Where it is what holds an upload up, since the client is far away and what it sends is taken, it grows for all of the connection, fourfold at once, to a quarter of `connection_window` (1MiB by default) and never beyond 4MiB: less, the more upload at once; in a container with a limit of memory only while there is room. It is what it was again as soon as nothing is uploaded after too many did at once, or after too much was taken by nobody.
     pub stream_window: Text<Bytes<1024, { (1 << 31) - 1 }>>,
     /// Bytes a connection may send ahead, at most: what one connection can make the proxy hold. It begins with 1MiB (or `stream_window`, if that is more) and grows with the streams that are open, in a container with a limit of memory only while there is room. `auto`: `stream_window` for each of `streams`, 6.25 MiB by default; with less, streams whose bytes nobody takes stop the others of their connection.
     pub connection_window: Text<Window>,
@@ -248,9 +248,9 @@ pub(crate) struct Flood {
     pub resets: Text<Int<1, 1_000_000>>,
     /// Streams reset by the proxy for the client's errors. 500: they cost less than a request, but MadeYouReset (CVE-2025-8671) makes them in thousands.
     pub reset_by_us: Text<Int<1, 1_000_000>>,
-    /// PING received beyond those that DATA frames sent have earned, 20 each together with `window_updates`: gRPC clients that measure bandwidth send one for each message at most. 100: keepalives come every few seconds.
+    /// PING received beyond those that DATA frames sent have earned, 20 each together with `window_updates`, and answers to ours: gRPC clients that measure bandwidth send one for each message at most. 100: keepalives come every few seconds.
     pub pings: Text<Int<1, 1_000_000>>,
-    /// SETTINGS received. 50: real clients send one or two in a connection's life.
+    /// SETTINGS received beyond acknowledgements of ours. 50: real clients send one or two in a connection's life.
     pub settings: Text<Int<1, 1_000_000>>,
     /// DATA frames without data and without END_STREAM. 100: they move nothing.
     pub empty_data: Text<Int<1, 1_000_000>>,

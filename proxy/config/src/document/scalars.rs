@@ -246,7 +246,9 @@ fn size(text: &str) -> Result<u64, String> {
     number.checked_mul(1 << shift).ok_or_else(|| "that is too large".to_owned())
 }
 
-pub(super) fn write_size(bytes: u64) -> String {
+/// Bytes as a document has them: `64KiB`, or a number where no unit fits.
+#[must_use]
+pub fn write_size(bytes: u64) -> String {
     for (unit, size) in [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)] {
         if bytes > 0 && bytes.is_multiple_of(size) {
             return format!("{}{unit}", bytes / size);

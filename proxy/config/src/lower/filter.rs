@@ -2,6 +2,8 @@
 
 mod wasm;
 
+pub use wasm::{COMPONENT, is_component};
+
 use super::{
     Lowering,
     headers::{Side, changes},
@@ -11,7 +13,7 @@ use super::{
 use crate::{
     diagnostic::{nearest, quoted},
     document::{self, Either, FilterUse, Int, List, Period, Scalar, Structured},
-    model::{BodyBuffer, FailPolicy, Filter, FilterIndex, FilterKind, HeaderRule, Name, RateLimit},
+    model::{BodyBuffer, FailPolicy, Filter, FilterIndex, FilterKind, HeaderRule, Name, RateLimit, Stands},
     tree::Place,
 };
 use std::{collections::HashMap, num::NonZeroU32, sync::Arc, time::Duration};
@@ -30,6 +32,8 @@ struct Known {
     index: usize,
     place: Place,
     used: bool,
+    /// Where it says that it is meant to be in no chain.
+    service: Option<Place>,
 }
 
 /// The filters of a listener, in order.
@@ -52,8 +56,11 @@ impl Filters {
     pub(super) fn finish(self, cx: &mut Lowering<'_, '_>) -> Vec<Arc<Filter>> {
         let mut unused: Vec<_> = self.known.iter().filter(|(_, known)| !known.used).collect();
         unused.sort_by_key(|(_, known)| known.place);
-        for (name, known) in unused {
+        for (name, known) in unused.into_iter().filter(|(_, known)| known.service.is_none()) {
             cx.warn(known.place, format!("no listener or route uses the filter {name:?}"));
+        }
+        for at in self.known.values().filter(|known| known.used).filter_map(|known| known.service) {
+            cx.error(at, "a service is in no chain, and a listener or route names it; remove this, or its name there");
         }
         self.all
     }
@@ -72,6 +79,8 @@ impl Filters {
     ) -> Option<FilterIndex> {
         let name_at = filter.name.place().unwrap_or(place);
         let written = filter.name.get().map(|Scalar(name)| name.clone());
+        let service = filter.wasm.get().filter(|wasm| wasm.service.get() == Some(&true));
+        let service = service.and_then(|wasm| wasm.service.place());
         let lowered = definition(cx, filter, place, names);
         let Some(filter) = lowered else {
             self.bad.extend(written);
@@ -89,7 +98,7 @@ impl Filters {
             return None;
         }
         let index = self.all.len();
-        self.known.insert(filter.name.clone(), Known { index, place: name_at, used: false });
+        self.known.insert(filter.name.clone(), Known { index, place: name_at, used: false, service });
         self.all.push(Arc::new(filter));
         Some(FilterIndex(index))
     }
@@ -222,6 +231,7 @@ impl Filters {
             };
             wasm.configuration = configuration;
             own.route = Some(route.clone());
+            own.stands.configuration = Some(cx.written_at(at));
             self.used(&[found]);
             found = FilterIndex(self.all.len());
             self.all.push(Arc::new(own));
@@ -293,6 +303,11 @@ fn definition(cx: &mut Lowering<'_, '_>, filter: document::Filter, at: Place, na
     if cx.at_most_one(&kinds) == 0 {
         cx.error(at, "this filter does nothing; write one of wasm, headers, rate_limit and jwt");
     }
+    let mut stands = Stands { definition: cx.written_at(at), ..Stands::default() };
+    if let Some(wasm) = filter.wasm.get() {
+        stands.configuration = wasm.configuration.place().map(|at| cx.written_at(at));
+        stands.capabilities = wasm.allowed_capabilities.place().map(|at| cx.written_at(at));
+    }
     let kind = if let Some((wasm, at)) = filter.wasm.at(at) {
         wasm::wasm(cx, *wasm, at, names).map(|wasm| FilterKind::Wasm(Box::new(wasm)))
     } else if filter.headers.is_written() {
@@ -315,6 +330,7 @@ fn definition(cx: &mut Lowering<'_, '_>, filter: document::Filter, at: Place, na
         } else {
             BodyBuffer::default()
         },
+        stands,
     })
 }
 

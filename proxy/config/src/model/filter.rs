@@ -22,6 +22,51 @@ pub struct Filter {
     pub fail: FailPolicy,
     /// What it may hold back at most of one body, or of one direction of a connection.
     pub body_buffer: BodyBuffer,
+    /// Where it is written.
+    pub stands: Stands,
+}
+
+/// Where a filter is written, as errors name it: `file:line:column: path`. A filter that has only moved is the same one: any two are
+/// equal.
+#[derive(Debug, Clone, Default)]
+pub struct Stands {
+    /// Its definition; empty: nowhere.
+    pub definition: Arc<str>,
+    /// What it is configured by, of its own or the route's; `None`: nothing.
+    pub configuration: Option<Arc<str>>,
+    /// What of the ABI it may use; `None`: nothing is written.
+    pub capabilities: Option<Arc<str>>,
+}
+
+/// A part of a filter that something is wrong with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Part {
+    /// Any, or all of it.
+    #[default]
+    Definition,
+    /// What it is configured by.
+    Configuration,
+    /// What of the ABI it may use.
+    Capabilities,
+}
+
+impl Stands {
+    /// Where a part is written; where that is not written, the whole.
+    #[must_use]
+    pub fn at(&self, part: Part) -> &str {
+        let part = match part {
+            Part::Definition => None,
+            Part::Configuration => self.configuration.as_ref(),
+            Part::Capabilities => self.capabilities.as_ref(),
+        };
+        part.unwrap_or(&self.definition)
+    }
+}
+
+impl PartialEq for Stands {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
 }
 
 /// Bytes that a filter may hold back of one body at most, by what the stream's client speaks. Its server's protocol has no part in
@@ -183,9 +228,9 @@ impl AllowedClusters {
 /// Bounds of a wasm filter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WasmLimits {
-    /// Time that one callback may run.
+    /// CPU time that one callback may take which has nothing to work on.
     pub callback: Duration,
-    /// Time that a machine's start (`_initialize`, `proxy_on_vm_start`, `proxy_on_configure`) may take.
+    /// The same of each step of a machine's start (`_initialize`, `proxy_on_vm_start`, `proxy_on_configure`).
     pub start: Duration,
     /// Bytes of linear memories and tables of one machine; what its calls hold may be as many again.
     pub memory: usize,

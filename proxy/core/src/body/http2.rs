@@ -139,6 +139,11 @@ impl Http2Body {
         }
     }
 
+    /// As [`Incoming::gather`](super::Incoming::gather).
+    pub(super) fn gather(&mut self, gathered: bool) {
+        self.source.with(|received| received.gather(gathered));
+    }
+
     pub(super) fn answered(&self) {
         if let Source::Shared(held) = &self.source {
             held.silence.take();

@@ -8,7 +8,9 @@
 //!
 //! A stream's own window grows, for all of a connection, where it is what holds one of them up ([`Pace`]), since then the way is long;
 //! the connection's has room for two such beside the others. It goes back to where it began when the streams become too many for that,
-//! or hold too much that nobody takes: then each has the room that it has in any case, as before.
+//! or hold too much that nobody takes: then each has the room that it has in any case, as before. What streams had in hand they owe
+//! then (RFC 9113 §6.9.2). Servers bear that. There are clients that fail an upload then (Python's httpcore), so that towards them it
+//! goes back when nothing is uploaded ([`Back`]), and the connection's has room for twice as many such as receive.
 
 use super::unfinished::Allowance;
 use crate::io::{Measured, Pace};
@@ -53,6 +55,7 @@ pub struct Windows {
 pub(crate) struct Window {
     windows: Rc<Windows>,
     pace: Rc<Pace>,
+    back: Back,
     /// Bytes that each stream may be ahead of its consumer in any case,
     stream: u32,
     /// and at most.
@@ -60,6 +63,17 @@ pub(crate) struct Window {
     /// Bytes that all of them may, now and at most.
     size: u32,
     most: u32,
+    /// Bytes of what it begins with that are counted too, since fewer streams can fill it.
+    fast: u32,
+}
+
+/// When the window of streams goes back to where it began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Back {
+    /// At once.
+    Now,
+    /// As soon as no stream receives.
+    AtRest,
 }
 
 /// What tells the peer of windows.
@@ -90,6 +104,10 @@ impl Windows {
         is_granted
     }
 
+    fn give_back(&self, bytes: u32) {
+        self.granted.set(self.granted.get() - bytes as usize);
+    }
+
     /// Whether there is less than was granted.
     fn is_short(&self) -> bool {
         self.granted.get() > self.allowance.each() / PART
@@ -98,11 +116,11 @@ impl Windows {
 
 impl Window {
     /// The windows of a new connection.
-    pub(crate) fn new(windows: Rc<Windows>, stream: u32, most: u32) -> Self {
+    pub(crate) fn new(windows: Rc<Windows>, stream: u32, most: u32, back: Back) -> Self {
         let widest = WIDEST.min(most / OF_ONE);
         let pace = Rc::new(Pace::new(stream));
         pace.changed(stream, stream <= widest / 2);
-        Self { windows, pace, stream, widest, size: Self::first(stream, most), most }
+        Self { windows, pace, back, stream, widest, size: Self::first(stream, most), most, fast: 0 }
     }
 
     /// Bytes with which a connection begins.
@@ -118,8 +136,24 @@ impl Window {
     /// Bytes that the connection needs for so many streams, which may be ahead by `window` each.
     #[inline]
     fn needs(&self, streams: usize, window: u32) -> usize {
-        let for_speed = FAST * (window - self.stream) as usize;
-        streams.saturating_mul(self.stream as usize).saturating_add(for_speed + self.pace.surplus())
+        let for_all = streams.saturating_mul(self.stream as usize);
+        for_all.saturating_add(self.for_speed(window)).saturating_add(self.pace.surplus())
+    }
+
+    /// Bytes of that which are for those that may be ahead by more than in any case.
+    #[inline]
+    fn for_speed(&self, window: u32) -> usize {
+        let fast = match self.back {
+            Back::Now => FAST,
+            Back::AtRest => FAST * self.receiving().max(1),
+        };
+        fast.saturating_mul((window - self.stream) as usize)
+    }
+
+    /// Streams that receive: each holds on to what it is measured by, as we do, and whoever hands it to them.
+    #[inline]
+    fn receiving(&self) -> usize {
+        Rc::strong_count(&self.pace).saturating_sub(2)
     }
 
     /// So many streams are open: what they need is told the peer, as far as there is more.
@@ -136,14 +170,44 @@ impl Window {
     fn change(&mut self, window: u32, needs: usize, codec: &mut impl Codec) {
         let before = self.size;
         let wanted = needs.min(self.most as usize);
-        while (self.size as usize) < wanted && self.grow(self.stream, PART) {}
+        let for_all = wanted.min(needs.saturating_sub(self.for_speed(window)));
+        while (self.size as usize) < for_all && self.grow(self.stream, PART) {}
+        while (self.size as usize) < wanted && self.grow(self.stream, SPEED) {}
         if self.size > before {
             codec.set_connection_window(self.size);
         }
         let too_large =
             needs > self.size as usize || self.pace.surplus() > (self.most / BORNE) as usize || self.windows.is_short();
-        if window > self.stream && too_large && codec.set_stream_window(self.stream).is_ok() {
+        if window > self.stream && too_large {
+            match self.back {
+                Back::Now => self.go_back(codec),
+                Back::AtRest => self.pace.go_back(),
+            }
+        }
+    }
+
+    /// Every stream that was accepted has begun to receive, or is over: where their window waits for that it goes back.
+    pub(crate) fn settle(&mut self, codec: &mut impl Codec) {
+        if self.pace.goes_back() && self.receiving() == 0 {
+            self.go_back(codec);
+            self.pace.soon();
+        }
+    }
+
+    fn go_back(&mut self, codec: &mut impl Codec) {
+        if codec.set_stream_window(self.stream).is_ok() {
             self.pace.changed(self.stream, true);
+            self.pace.owe();
+            self.uncount();
+        }
+    }
+
+    /// The answer to a PING came: where the window went back and the peer has acknowledged that, its streams are given what they need
+    /// to go on.
+    pub(crate) fn pay(&mut self, codec: &mut impl Codec) {
+        // What was told last is acknowledged where more can be told.
+        if self.pace.owes() && codec.set_stream_window(self.pace.window()).is_ok() {
+            self.pace.pay();
         }
     }
 
@@ -163,6 +227,7 @@ impl Window {
         let before = self.size;
         let has_room = needs <= self.most as usize
             && self.pace.surplus() <= (self.most / BORNE / 2) as usize
+            && self.count(window)
             && (needs <= self.size as usize || self.grow((needs - self.size as usize) as u32, SPEED));
         if self.size > before {
             codec.set_connection_window(self.size);
@@ -172,6 +237,24 @@ impl Window {
             self.pace.changed(window, window <= self.widest / 2);
         } else {
             self.pace.stays();
+            self.uncount();
+        }
+    }
+
+    /// Whether what a connection begins with may be filled so.
+    fn count(&mut self, window: u32) -> bool {
+        let fast = self.for_speed(window).min(Self::first(self.stream, self.most) as usize) as u32;
+        let is_granted = self.windows.grant(fast.saturating_sub(self.fast), SPEED);
+        if is_granted {
+            self.fast = self.fast.max(fast);
+        }
+        is_granted
+    }
+
+    /// It is as large as it was: that counts no more.
+    fn uncount(&mut self) {
+        if self.pace.window() == self.stream {
+            self.windows.give_back(std::mem::take(&mut self.fast));
         }
     }
 
@@ -189,7 +272,7 @@ impl Window {
 impl Drop for Window {
     fn drop(&mut self) {
         let grown = self.size - Self::first(self.stream, self.most);
-        self.windows.granted.set(self.windows.granted.get() - grown as usize);
+        self.windows.give_back(grown + self.fast);
     }
 }
 
@@ -214,150 +297,4 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Codec for server::Connection<T, Bytes> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::io::Stride;
-
-    const STREAM: u32 = 65_535;
-    const MOST: u32 = 100 * STREAM;
-
-    /// What a peer was told last: of the connection, of streams.
-    #[derive(Debug, Default, PartialEq)]
-    struct Told(Option<u32>, Option<u32>);
-
-    impl Codec for Told {
-        fn set_connection_window(&mut self, bytes: u32) {
-            self.0 = Some(bytes);
-        }
-
-        fn set_stream_window(&mut self, bytes: u32) -> Result<(), h2::Error> {
-            self.1 = Some(bytes);
-            Ok(())
-        }
-    }
-
-    fn fit(window: &mut Window, streams: usize) -> Told {
-        let mut told = Told::default();
-        window.fit(streams, &mut told);
-        told
-    }
-
-    /// A stream takes as much as windows let it in a round trip, until it is measured no more.
-    fn runs(window: &mut Window, streams: usize) -> Vec<Told> {
-        let (mut stride, pace) = (Stride::default(), Rc::clone(window.pace()));
-        let mut told = Vec::new();
-        for _ in 0..40 {
-            stride.taken(pace.window() as usize, &pace);
-            if pace.wants() {
-                pace.begin();
-                stride.taken(pace.window() as usize, &pace);
-                let mut now = Told::default();
-                window.measured(streams, &mut now);
-                told.push(now);
-            }
-        }
-        told
-    }
-
-    #[test]
-    fn a_window_has_room_for_each_of_its_streams() {
-        let mut window = Window::new(Rc::default(), STREAM, MOST);
-        assert_eq!((fit(&mut window, 1), fit(&mut window, 16)), (Told::default(), Told::default()));
-        assert_eq!((fit(&mut window, 17).0, fit(&mut window, 32).0), (Some(2 << 20), None));
-        assert_eq!((fit(&mut window, 100).0, fit(&mut window, usize::MAX)), (Some(MOST), Told::default()));
-    }
-
-    #[test]
-    fn windows_grow_within_what_clients_may_hold_and_give_it_back() {
-        let allowance = Arc::<Allowance>::default();
-        allowance.allow(6 << 20);
-        let windows = Windows::within(allowance);
-        let open = || Window::new(Rc::clone(&windows), STREAM, MOST);
-        let (mut one, mut other) = (open(), open());
-        assert_eq!((fit(&mut one, 48).0, fit(&mut other, 100).0), (Some(3 << 20), Some(2 << 20)));
-        assert_eq!(fit(&mut one, 100).0, None);
-        drop(other);
-        assert_eq!(fit(&mut one, 100).0, Some(4 << 20));
-        drop(one);
-        assert_eq!(windows.granted.get(), 0);
-    }
-
-    #[test]
-    fn a_small_window_never_grows_and_a_large_stream_has_its_own() {
-        let mut small = Window::new(Rc::default(), STREAM, STREAM);
-        assert_eq!((fit(&mut small, 100), runs(&mut small, 1)), (Told::default(), vec![]));
-        let mut large = Window::new(Rc::default(), 4 << 20, 10 << 20);
-        assert_eq!((large.size, fit(&mut large, 2).0, fit(&mut large, 3).0), (4 << 20, Some(8 << 20), Some(10 << 20)));
-        assert_eq!(runs(&mut large, 1), []);
-    }
-
-    #[test]
-    fn a_stream_that_its_window_holds_up_gets_a_larger_one() {
-        let mut window = Window::new(Rc::default(), STREAM, 4 * MOST);
-        let told: Vec<_> = runs(&mut window, 1).into_iter().map(|told| (told.1, told.0)).collect();
-        let connection = |stream: u32| Some(STREAM + 2 * (stream - STREAM));
-        assert_eq!(
-            told,
-            [
-                (Some(4 * STREAM), None),
-                (Some(16 * STREAM), connection(16 * STREAM).max(Some(2 << 20))),
-                (Some(64 * STREAM), connection(64 * STREAM)),
-            ]
-        );
-    }
-
-    #[test]
-    fn a_slow_one_and_a_small_one_do_not() {
-        let mut window = Window::new(Rc::default(), STREAM, MOST);
-        let pace = Rc::clone(window.pace());
-        let mut measured = 0;
-        for _ in 0..1_000 {
-            // Each is over before it has used its window.
-            Stride::default().taken(STREAM as usize, &pace);
-        }
-        assert!(!pace.wants());
-        let (mut stride, mut told) = (Stride::default(), Told::default());
-        for _ in 0..1_000_000 {
-            stride.taken(1_024, &pace);
-            if pace.wants() {
-                pace.begin();
-                stride.taken(STREAM as usize / 4, &pace);
-                window.measured(1, &mut told);
-                measured += 1;
-            }
-        }
-        assert_eq!(told, Told::default());
-        assert!((10..40).contains(&measured), "{measured} in a gigabyte");
-    }
-
-    #[test]
-    fn it_goes_back_where_streams_are_many_or_hold_what_nobody_takes() {
-        let mut window = Window::new(Rc::default(), STREAM, MOST);
-        assert_ne!(runs(&mut window, 1), []);
-        assert_eq!(fit(&mut window, 10).1, None, "there is room");
-        assert_eq!(fit(&mut window, 90).1, Some(STREAM), "there is none");
-        let mut window = Window::new(Rc::default(), STREAM, MOST);
-        assert_ne!(runs(&mut window, 1), []);
-        let pace = Rc::clone(window.pace());
-        let mut stalled: [Stride; 2] = Default::default();
-        stalled[0].holds(pace.window() / 2, &pace);
-        assert_eq!(fit(&mut window, 2).1, None);
-        stalled[1].holds(pace.window() / 2, &pace);
-        assert_eq!(fit(&mut window, 2).1, Some(STREAM));
-        assert_eq!(runs(&mut window, 2), [], "not soon");
-        let held = window.size as usize - pace.surplus();
-        assert!(held >= 2 * STREAM as usize, "and there is room for each beside it");
-    }
-
-    #[test]
-    fn speed_takes_half_of_what_windows_may() {
-        let allowance = Arc::<Allowance>::default();
-        allowance.allow(8 << 20);
-        let windows = Windows::within(Arc::clone(&allowance));
-        let mut window = Window::new(Rc::clone(&windows), STREAM, 4 * MOST);
-        runs(&mut window, 1);
-        assert_eq!((window.pace().window(), windows.granted.get()), (16 * STREAM, 1 << 20));
-        allowance.allow(1 << 20);
-        assert_eq!(fit(&mut window, 1).1, Some(STREAM), "memory is short");
-    }
-}
+mod tests;

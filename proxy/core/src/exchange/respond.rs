@@ -208,9 +208,9 @@ pub(super) fn local(exchange: &mut Exchange, reply: LocalReply, flag: Option<Res
         let mut response = Response::new(Bytes::new());
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-        headers.insert("grpc-status", HeaderValue::from(grpc));
+        headers.insert(GRPC_STATUS, HeaderValue::from(grpc));
         if !reply.body.is_empty() {
-            headers.insert("grpc-message", grpc::message(&String::from_utf8_lossy(&reply.body)));
+            headers.insert(GRPC_MESSAGE, grpc::message(&String::from_utf8_lossy(&reply.body)));
         }
         response
     } else {
@@ -221,6 +221,9 @@ pub(super) fn local(exchange: &mut Exchange, reply: LocalReply, flag: Option<Res
     for (name, value) in given {
         match name {
             header::CONTENT_TYPE if grpc => {}
+            // The SDK for Rust has no other way to give a status. Envoy takes it for the reply's own, and a message where there is no body.
+            name if grpc && name == GRPC_STATUS => drop(response.headers_mut().insert(name, value)),
+            name if grpc && name == GRPC_MESSAGE => drop(response.headers_mut().entry(name).or_insert(value)),
             header::CONTENT_TYPE if !std::mem::replace(&mut typed, true) => {
                 response.headers_mut().insert(name, value);
             }
@@ -235,6 +238,9 @@ pub(super) fn local(exchange: &mut Exchange, reply: LocalReply, flag: Option<Res
 }
 
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain");
+
+const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 
 /// A redirect as the route says.
 pub(super) fn redirect(

@@ -2,10 +2,16 @@
 //!
 //! Beside the path. A stream moves no more than its window in a round trip. So one that has taken more than the window it began with
 //! is measured now and then, from a PING to its answer: if it took a third of a window or more meanwhile, the window is too small
-//! for the way, and whoever runs the connection makes it larger (`downstream/windows.rs`). A reader that is slow takes less, and
+//! for the way, and whoever runs the connection makes it larger (`downstream/windows.rs`). If not, it is measured for a second round trip:
+//! what is held up moves a window at once and then nothing, and a PING behind that is answered before the next. A reader that is slow takes less, and
 //! small bodies are never measured. The other way round, what streams hold beyond the window that they began with, since nobody takes it, is known
 //! here too: there a large window is only memory. No clock is read.
+//!
+//! Where the window becomes smaller, h2 0.4 takes what that makes of a stream's credit when the peer acknowledges it, and looks at what it
+//! owes the stream when something more of it is given back, which there may be nothing of: all was taken, and the peer may send no more. So
+//! streams that can be owed as much are known here, and asked to look then ([`Pace::pay`]).
 
+use h2::FlowControl;
 use std::{
     cell::{Cell, RefCell},
     task::{Context, Waker},
@@ -21,14 +27,24 @@ pub struct Pace {
     phase: Cell<Phase>,
     /// Which measurement it is, or was last; wraps.
     number: Cell<u32>,
-    /// Bytes that the stream which began it has taken in it.
+    /// Bytes that the stream which began it has taken in it,
     taken: Cell<u64>,
+    /// and the round trips for which that was.
+    trips: Cell<u64>,
     /// Bytes that are to be taken, by all who may be measured, before the next one,
     rest: Cell<u64>,
     /// and what that was last.
     pause: Cell<u64>,
     /// Bytes that streams hold beyond [`Self::first`] each, together.
     surplus: Cell<usize>,
+    /// The window is to be [`Self::first`] again as soon as no stream is there.
+    goes_back: Cell<bool>,
+    /// It became smaller, and nobody has looked yet whether streams are owed what they need to go on.
+    owes: Cell<bool>,
+    /// Streams of which [`Self::first`] and more was taken, by number.
+    large: RefCell<Vec<(u32, FlowControl)>>,
+    /// The number given last; wraps.
+    given: Cell<u32>,
     waker: RefCell<Option<Waker>>,
 }
 
@@ -41,6 +57,10 @@ pub(crate) struct Stride {
     number: u32,
     /// Bytes of it that wait for whoever takes them.
     held: u32,
+    /// Whoever takes it gathers it.
+    gathered: bool,
+    /// Its number among the large ones.
+    large: Option<u32>,
 }
 
 /// What came of a measurement.
@@ -67,6 +87,12 @@ enum Phase {
 /// Bytes between measurements at most: the window is right as long as nothing changes, which is looked at now and then.
 const PAUSE: u64 = 64 * 1024 * 1024;
 
+/// Round trips of a measurement, at most.
+const TRIPS: u64 = 2;
+
+/// Bytes before the next one where all are gone for whom the window was too large.
+const SOON: u64 = 1024 * 1024;
+
 impl Default for Pace {
     /// Of a connection whose windows stay as they are.
     fn default() -> Self {
@@ -85,9 +111,14 @@ impl Pace {
             phase: Cell::new(Phase::Rest),
             number: Cell::new(0),
             taken: Cell::new(0),
+            trips: Cell::new(0),
             rest: Cell::new(0),
             pause: Cell::new(0),
             surplus: Cell::new(0),
+            goes_back: Cell::new(false),
+            owes: Cell::new(false),
+            large: RefCell::default(),
+            given: Cell::new(0),
             waker: RefCell::new(None),
         }
     }
@@ -96,6 +127,32 @@ impl Pace {
     #[inline]
     pub(crate) fn window(&self) -> u32 {
         self.window.get()
+    }
+
+    /// Whether the connection's task has nothing to do for it: nothing is measured, and the window is as it was.
+    #[inline]
+    pub(crate) fn rests(&self) -> bool {
+        matches!(self.phase.get(), Phase::Rest | Phase::Fixed) && self.window.get() == self.first
+    }
+
+    /// The window is to be what it was once no stream is there; until then it is what it is.
+    pub(crate) fn go_back(&self) {
+        self.goes_back.set(true);
+        self.phase.set(Phase::Fixed);
+    }
+
+    /// Whether it is.
+    #[inline]
+    pub(crate) fn goes_back(&self) -> bool {
+        self.goes_back.get()
+    }
+
+    /// A stream is over.
+    #[inline]
+    pub(crate) fn leave(&self) {
+        if self.goes_back.get() {
+            self.wake();
+        }
     }
 
     /// Bytes that streams hold beyond the window they began with.
@@ -130,15 +187,21 @@ impl Pace {
         self.phase.set(Phase::Measuring);
     }
 
-    /// Its answer came. `None`: nothing was measured by it.
+    /// Its answer came. `None`: nothing is known by it, or not yet.
     pub(crate) fn end(&self) -> Option<Measured> {
         if self.phase.get() != Phase::Measuring {
             return None;
         }
-        self.phase.set(Phase::Rest);
+        let trips = self.trips.get() + 1;
         // h2 gives credit back by half windows, and what of that was given before the PING comes before its answer: of a stream that is
         // held up less than half a window is seen to move. A third is what hyper goes by, too.
-        let moved = 3 * self.taken.get() >= u64::from(self.window.get());
+        let moved = 3 * self.taken.get() >= trips * u64::from(self.window.get());
+        if !moved && trips < TRIPS {
+            self.trips.set(trips);
+            self.phase.set(Phase::Wanted);
+            return None;
+        }
+        self.phase.set(Phase::Rest);
         Some(if moved { Measured::HeldUp } else { Measured::Free })
     }
 
@@ -146,6 +209,7 @@ impl Pace {
     pub(crate) fn changed(&self, window: u32, more: bool) {
         let before = self.window.replace(window);
         self.phase.set(if more { Phase::Rest } else { Phase::Fixed });
+        self.goes_back.set(false);
         // What is under way was sent by the former one. Where that was too large for others, not soon.
         self.pause(if window < before { PAUSE / 4 } else { u64::from(before) });
     }
@@ -153,6 +217,31 @@ impl Pace {
     /// It stays as it is: the next look is later than the last one was.
     pub(crate) fn stays(&self) {
         self.pause((2 * self.pause.get()).clamp(u64::from(self.window.get()), PAUSE));
+    }
+
+    /// All for whom it was too large are gone: the next look need not wait for long.
+    pub(crate) fn soon(&self) {
+        self.pause(SOON);
+    }
+
+    /// The peer was told of a smaller window, by which streams may be owed what they need to go on.
+    pub(crate) fn owe(&self) {
+        self.owes.set(!self.large.borrow().is_empty());
+    }
+
+    /// Whether they may be.
+    #[inline]
+    pub(crate) fn owes(&self) -> bool {
+        self.owes.get()
+    }
+
+    /// The peer has acknowledged it: each is given what it is owed.
+    pub(crate) fn pay(&self) {
+        self.owes.set(false);
+        for (_, flow) in &mut *self.large.borrow_mut() {
+            // Of one that is over nothing is owed.
+            flow.release_capacity(0).ok();
+        }
     }
 
     fn pause(&self, bytes: u64) {
@@ -174,6 +263,7 @@ impl Pace {
                     *number = self.number.get().wrapping_add(1);
                     self.number.set(*number);
                     self.taken.set(0);
+                    self.trips.set(0);
                     self.phase.set(Phase::Wanted);
                     self.wake();
                 }
@@ -191,13 +281,42 @@ impl Pace {
 }
 
 impl Stride {
-    /// So many bytes are taken by their consumer.
+    /// So many bytes are taken by their consumer. Whether it is a large one from here on.
     #[inline]
-    pub(crate) fn taken(&mut self, bytes: usize, pace: &Pace) {
-        self.taken = self.taken.saturating_add(bytes as u32);
-        if self.taken > pace.first {
+    pub(crate) fn taken(&mut self, bytes: usize, pace: &Pace) -> bool {
+        let before = self.taken;
+        self.taken = before.saturating_add(bytes as u32);
+        if self.taken > pace.first && !self.gathered {
             pace.moved(&mut self.number, bytes as u32);
         }
+        before < pace.first && self.taken >= pace.first
+    }
+
+    /// Whether what is taken from here on goes no further for now: a larger window would only fill memory sooner.
+    pub(crate) fn gather(&mut self, gathered: bool) {
+        self.gathered = gathered;
+    }
+
+    /// It is a large one, to which `flow` gives credit back.
+    #[cold]
+    pub(crate) fn enlist(&mut self, flow: FlowControl, pace: &Pace) {
+        let number = pace.given.get().wrapping_add(1);
+        pace.given.set(number);
+        self.large = Some(number);
+        pace.large.borrow_mut().push((number, flow));
+    }
+
+    /// It is over.
+    pub(crate) fn ends(&mut self, pace: &Pace) {
+        self.holds(0, pace);
+        if let Some(number) = self.large.take() {
+            let mut large = pace.large.borrow_mut();
+            let at = large.iter().position(|(known, _)| *known == number);
+            let gone = at.map(|at| large.swap_remove(at));
+            drop(large);
+            drop(gone);
+        }
+        pace.leave();
     }
 
     /// So many bytes wait for it now.

@@ -92,8 +92,16 @@ impl Received {
 
     /// Gives credit back to the peer. Where the stream is gone nobody needs it: the next poll says why.
     pub(crate) fn release(&mut self, bytes: usize) {
-        self.stream.flow_control().release_capacity(bytes).ok();
-        self.stride.taken(bytes, &self.pace);
+        let flow = self.stream.flow_control();
+        flow.release_capacity(bytes).ok();
+        if self.stride.taken(bytes, &self.pace) {
+            self.stride.enlist(flow.clone(), &self.pace);
+        }
+    }
+
+    /// Whether what is taken from here on goes no further for now: a larger window would only fill memory sooner.
+    pub(crate) fn gather(&mut self, gathered: bool) {
+        self.stride.gather(gathered);
     }
 
     /// Whether all of it was given, and nothing more comes.
@@ -104,6 +112,6 @@ impl Received {
 
 impl Drop for Received {
     fn drop(&mut self) {
-        self.stride.holds(0, &self.pace);
+        self.stride.ends(&self.pace);
     }
 }

@@ -16,7 +16,7 @@ use super::{
     worker_cluster::WorkerCluster,
 };
 use crate::{
-    downstream::windows::Window,
+    downstream::windows::{Back, Window},
     framing::Limits,
     identity::Speaks,
     io::Socket,
@@ -116,7 +116,7 @@ pub(super) async fn http2<B: RequestBody>(
         greeted.inspect_err(|error| metrics.connect_failure(error.reason()))?;
     }
     host.core.reached();
-    let window = Window::new(Rc::clone(cluster.windows()), STREAM_WINDOW, CONNECTION_WINDOW);
+    let window = Window::new(Rc::clone(cluster.windows()), STREAM_WINDOW, CONNECTION_WINDOW, Back::Now);
     Ok(Http2Connection::start(sender, (connection, window), (watch, bond), host, opened, announced.cloned()))
 }
 

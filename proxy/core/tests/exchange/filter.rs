@@ -1,6 +1,7 @@
 //! Filters: the order of their callbacks, pauses in every phase, answers of their own, failures, bounds.
 
 mod answers;
+mod answers_grpc;
 mod calls;
 mod calls_hold;
 mod changes;

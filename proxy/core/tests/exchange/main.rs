@@ -11,6 +11,8 @@ mod accept;
 mod codec;
 mod detect;
 mod drain;
+mod far;
+mod far_server;
 mod filter;
 mod filter_native;
 mod filter_tcp;

@@ -8,7 +8,7 @@ use metrics::{
 };
 use pillion_config::{
     SourceName,
-    model::{BodyBuffer, Config, FailPolicy, Filter, FilterIndex, FilterKind, ListenerProtocol, Name},
+    model::{BodyBuffer, Config, FailPolicy, Filter, FilterIndex, FilterKind, ListenerProtocol, Name, Stands},
     parse,
 };
 use pillion_core::{
@@ -240,6 +240,7 @@ fn with_filters(mut config: Config, names: &[&str]) -> Config {
         kind: FilterKind::Headers(Vec::new()),
         fail: if name.contains("open") { FailPolicy::Open } else { FailPolicy::Closed },
         body_buffer: if name.contains("small") { BodyBuffer::both(16) } else { BodyBuffer::default() },
+        stands: Stands::default(),
     };
     config.filters = names.iter().map(|name| Arc::new(filter(name))).collect();
     let chain: Arc<[FilterIndex]> = (0..names.len()).map(FilterIndex).collect();

@@ -17,4 +17,5 @@ mod section6;
 mod section7_to_8;
 mod service;
 mod table;
+mod uploads;
 mod wire;

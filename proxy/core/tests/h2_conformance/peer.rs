@@ -86,7 +86,7 @@ pub(crate) struct Peer {
     pub(crate) register: Rc<Register>,
     pub(crate) server: JoinHandle<Served>,
     unread: Vec<u8>,
-    patience: Duration,
+    pub(crate) patience: Duration,
 }
 
 impl Peer {

@@ -7,7 +7,7 @@ use pillion_config::{
     SourceName,
     model::{
         AllowedCapabilities, AllowedClusters, BodyBuffer, Config, FailPolicy, Filter, FilterIndex, FilterKind,
-        ListenerProtocol, Name, WasmLimits,
+        ListenerProtocol, Name, Stands, WasmLimits,
     },
     parse,
 };
@@ -137,6 +137,7 @@ fn config(tcp: bool) -> Config {
             kind: FilterKind::Headers(Vec::new()),
             fail: FailPolicy::Closed,
             body_buffer: BodyBuffer::both(64 << 10),
+            stands: Stands::default(),
         }));
         let chain: Arc<[FilterIndex]> = Arc::new([FilterIndex(at)]);
         let listener = Arc::make_mut(&mut config.listeners[at]);
@@ -194,7 +195,7 @@ impl Loader for Programs<'_> {
             memory: MEMORY,
             capabilities: AllowedCapabilities::All,
         };
-        let factory = WasmFactory::new(MADE.runtime, Arc::clone(&MADE.module), plugin, spec, key, Place::Shared);
+        let factory = WasmFactory::new(MADE.runtime, Arc::clone(&MADE.module), plugin, spec, key, Place::Shared, None);
         Box::pin(async move { Ok(Arc::new(factory) as Arc<dyn Factory>) })
     }
 }

@@ -9,13 +9,13 @@ use crate::{
     },
 };
 use bytes::Bytes;
-use pillion_core::exchange::filter::{Side, StreamKind};
+use pillion_core::exchange::filter::{Side, Stream, StreamKind};
 use wasmtime::Caller;
 
 /// Where a buffer is.
 enum Place {
     /// A stream's, which the guest may change.
-    Stream(Side),
+    Stream(Stream, Side),
     /// Bytes that are there to be read.
     Bytes(Bytes),
     /// One that is there and holds nothing now, as Envoy has it: of the other kind of stream, say.
@@ -26,7 +26,7 @@ enum Place {
 
 fn place(host: &Host, kind: BufferType) -> Place {
     let body = |kind, side| match host.stream() {
-        Ok(stream) if stream.kind() == kind => Place::Stream(side),
+        Ok(stream) if stream.kind() == kind => Place::Stream(stream.clone(), side),
         Ok(_) | Err(_) => Place::Empty,
     };
     match (kind, &host.shown) {
@@ -51,19 +51,28 @@ pub(super) fn get(caller: &mut Caller<'_, Host>, kind: u32, start: u32, length: 
         Place::Absent => Err(Status::NotFound.into()),
         Place::Bytes(bytes) => {
             let bytes = &bytes[range(bytes.len(), start, length)];
-            caller.data_mut().time.reads(bytes.len());
-            give(caller, bytes, data, size)
+            give(caller, bytes, data, size)?;
+            match kind {
+                // Read once more wherever it is worked on.
+                BufferType::VmConfiguration | BufferType::PluginConfiguration => {}
+                _ => caller.data_mut().count(bytes.len()),
+            }
+            Ok(())
         }
         Place::Empty => give_nothing(caller, data, size),
-        Place::Stream(side) => give_made(caller, data, size, |_, host, out| {
-            let stream = host.stream()?;
-            // Where there is no body, there are no bytes.
-            stream.body(side, |buffer| {
-                buffer.range(start as usize, length as usize).for_each(|piece| out.extend_from_slice(piece));
-            });
-            host.time.reads(out.len());
+        Place::Stream(stream, side) => {
+            let mut read = 0;
+            give_made(caller, data, size, |_, _, out| {
+                // Where there is no body, there are no bytes.
+                stream.body(side, |buffer| {
+                    buffer.range(start as usize, length as usize).for_each(|piece| out.extend_from_slice(piece));
+                });
+                read = out.len();
+                Ok(())
+            })?;
+            caller.data_mut().count(read);
             Ok(())
-        }),
+        }
     }
 }
 
@@ -88,9 +97,7 @@ pub(super) fn status(caller: &mut Caller<'_, Host>, kind: u32, size: u32, flags:
         Place::Absent => return Err(Status::NotFound.into()),
         Place::Empty => 0,
         Place::Bytes(bytes) => bytes.len(),
-        Place::Stream(side) => {
-            host.stream().ok().and_then(|stream| stream.body(side, |buffer| buffer.len())).unwrap_or(0)
-        }
+        Place::Stream(stream, side) => stream.body(side, |buffer| buffer.len()).unwrap_or(0),
     };
     put_u32(memory, size, u32::try_from(len).unwrap_or(u32::MAX))?;
     put_u32(memory, flags, 0)?;
@@ -121,12 +128,12 @@ pub(super) fn set(caller: &mut Caller<'_, Host>, kind: u32, start: u32, length: 
     let kind = BufferType::of(kind)?;
     let (memory, host) = split(caller);
     let data = slice(memory, data, size)?;
-    let side = match place(host, kind) {
-        Place::Stream(side) => side,
+    let (stream, side) = match place(host, kind) {
+        Place::Stream(stream, side) => (stream, side),
         Place::Bytes(_) | Place::Empty => return Err(Status::BadArgument.into()),
         Place::Absent => return Err(Status::NotFound.into()),
     };
-    let done = host.stream()?.body(side, |buffer| {
+    let done = stream.body(side, |buffer| {
         match write(buffer.len(), start, length)? {
             Write::Prepend => buffer.prepend(data),
             Write::Replace => buffer.replace(data),

@@ -64,7 +64,11 @@ fn services(host: &Host) -> Result<Option<Services>, Status> {
 fn refused(host: &mut Host, refused: CallRefused) -> Status {
     match refused {
         CallRefused::UnknownCluster | CallRefused::NotAllowed | CallRefused::TooLarge => Status::BadArgument,
-        CallRefused::Malformed | CallRefused::TooMany => Status::InternalFailure,
+        CallRefused::Malformed => Status::InternalFailure,
+        CallRefused::TooMany => {
+            host.too_many(host.root_id());
+            Status::InternalFailure
+        }
         CallRefused::NoRoom(_) => no_room(host),
     }
 }

@@ -53,11 +53,11 @@ pub(super) fn now() -> u64 {
 pub(super) fn set_effective_context(caller: &mut Caller<'_, Host>, id: u32) -> Answer {
     let host = caller.data_mut();
     // 0 is the callback's own again.
-    if id != 0 && !host.contexts.contains_key(&id) {
-        return Err(Status::BadArgument.into());
+    if id == 0 {
+        host.effective = host.current;
+        return Ok(());
     }
-    host.effective = if id == 0 { host.current } else { id };
-    Ok(())
+    Ok(host.act_on(id)?)
 }
 
 pub(super) fn done(caller: &mut Caller<'_, Host>) -> Answer {

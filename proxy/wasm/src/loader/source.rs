@@ -11,9 +11,12 @@ use crate::{
     artefact::{self, sha256},
     engine::Runtime,
     metrics,
-    module::Module,
+    module::{Module, ModuleError},
 };
-use pillion_config::model::{Name, Wasm, WasmSource, WasmUrl};
+use pillion_config::{
+    COMPONENT, is_component,
+    model::{Name, Part, Wasm, WasmSource, WasmUrl},
+};
 use std::{
     path::{Path, PathBuf},
     sync::{Arc, Weak},
@@ -69,7 +72,15 @@ impl WasmLoader {
                 },
             };
             let capabilities = wasm.allowed_capabilities.clone();
-            let link = move || Module::link(runtime, &compiled, &capabilities).map_err(|error| error.to_string());
+            let link = move || {
+                Module::link(runtime, &compiled, &capabilities).map_err(|error| {
+                    let part = match error {
+                        ModuleError::UnknownCapability(..) => Part::Capabilities,
+                        _ => Part::Definition,
+                    };
+                    Fault { part, ..Fault::from(error.to_string()) }
+                })
+            };
             let module = Arc::new(self.turns.here(link).await?);
             let mut modules = self.modules.borrow_mut();
             modules.retain(|_, module| module.strong_count() > 0);
@@ -134,14 +145,17 @@ impl WasmLoader {
                     None => return Ok(Compiled::Another(digest)),
                 },
             };
+            if is_component(&bytes) {
+                return Err(Fault::from(format!("it is {COMPONENT}")));
+            }
             let now = sha256(&bytes);
             if now != digest {
                 return Ok(Compiled::Another(now));
             }
             let compiled = artefact::module(runtime, &directory, &compiler, &bytes, &digest, &|| named.wanted());
-            compiled.map(Compiled::Module).map_err(|error| error.to_string())
+            compiled.map(Compiled::Module).map_err(|error| Fault::from(error.to_string()))
         });
-        Ok(compiled.await?)
+        compiled.await
     }
 
     /// Has a module in the cache, where it can be kept there.

@@ -1,6 +1,6 @@
 use super::*;
 use futures_util::future::join_all;
-use pillion_config::model::{AllowedClusters, BodyBuffer, FailPolicy, Filter, WasmLimits, WasmSource};
+use pillion_config::model::{AllowedClusters, BodyBuffer, FailPolicy, Filter, Stands, WasmLimits, WasmSource};
 use std::{cell::Cell, fs, path::PathBuf, time::Duration};
 use tokio::sync::Notify;
 
@@ -57,6 +57,7 @@ fn of(source: WasmSource) -> Filter {
         kind: FilterKind::Wasm(Box::new(wasm)),
         fail: FailPolicy::Closed,
         body_buffer: BodyBuffer::both(1),
+        stands: Stands::default(),
     }
 }
 
@@ -135,7 +136,7 @@ async fn what_is_there_waits_for_nothing_that_is_fetched_or_compiled() {
         let awaited = Rc::clone(&awaited);
         Box::pin(async move {
             awaited.notified().await;
-            Err(Fault { words: "nobody is there".to_owned(), away: true })
+            Err(Fault { away: true, ..Fault::from("nobody is there".to_owned()) })
         })
     });
     let loader = WasmLoader::new(compiler, fetch).with_directory(folder.open());
@@ -266,4 +267,68 @@ async fn filters_of_one_module_fetch_it_once_and_sit_in_their_order() {
         let seat = |name: &str, place| (name.to_owned(), place);
         assert_eq!(seats, [seat("file", Place::Shared), seat("a", Place::Apart), seat("b", Place::Apart)]);
     }
+}
+
+/// Who reads why a filter was refused finds the line of it.
+#[tokio::test]
+async fn what_is_refused_is_told_with_the_place_of_it() {
+    let loader = |bytes: Vec<u8>| {
+        let fetch: Fetch = Rc::new(move |_, _| {
+            let bytes = bytes.clone();
+            Box::pin(async { Ok(bytes) })
+        });
+        WasmLoader::new(Compiler::Here, fetch).with_directory(Directory::memory())
+    };
+    let refused = async |filter: Filter, bytes: Vec<u8>| {
+        let stands = Stands {
+            definition: "f.yaml:1:2: filters[0]".into(),
+            configuration: Some("f.yaml:7:9: routes[0]".into()),
+            capabilities: Some("f.yaml:3:4: list".into()),
+        };
+        let filter = Arc::new(Filter { stands, ..filter });
+        loader(bytes).load(&filter, None).await.expect_err("it is refused").to_string()
+    };
+    let configure = |body: &str| {
+        let text = format!(
+            r#"(module (memory (export "memory") 1)
+                (func (export "proxy_abi_version_0_2_1"))
+                (func (export "malloc") (param i32) (result i32) (i32.const 8))
+                (func (export "proxy_on_configure") (param i32 i32) (result i32) {body}))"#
+        );
+        of(WasmSource::Inline(wat::parse_str(text).unwrap().into()))
+    };
+    let routed = |filter: Filter| Filter { route: Some(Name("b".into())), ..filter };
+    for body in ["(i32.const 0)", "(unreachable)"] {
+        let words = refused(routed(configure(body)), Vec::new()).await;
+        let said = "f.yaml:7:9: routes[0]: filter a, as the route b configures it: proxy_on_configure ";
+        assert!(words.starts_with(said), "{words}");
+    }
+    let words = refused(configure("(drop (memory.grow (i32.const 99))) (unreachable)"), Vec::new()).await;
+    assert!(words.starts_with("f.yaml:1:2: filters[0]: filter a: ") && words.contains("limits.memory"), "{words}");
+    let mut restricted = filter(0);
+    if let FilterKind::Wasm(wasm) = &mut restricted.kind {
+        wasm.allowed_capabilities = AllowedCapabilities::Only(vec!["proxy_lgo".to_owned()]);
+    }
+    let words = refused(restricted, Vec::new()).await;
+    assert!(words.starts_with("f.yaml:3:4: list: ") && words.ends_with("did you mean proxy_log?"), "{words}");
+    let component = b"\0asm\x0d\0\x01\0".to_vec();
+    let words = refused(far("component", &component), component).await;
+    assert!(words.contains("it is a WebAssembly component") && words.contains("wasm32-wasip1"), "{words}");
+}
+
+/// A file that is corrected while a filter is tried does not wait for that filter's end.
+#[tokio::test]
+async fn a_trial_that_nobody_wants_any_more_is_in_nobodys_way() {
+    let nothing: Fetch = Rc::new(|_, _| Box::pin(async { Err("nothing is fetched here".to_owned().into()) }));
+    let loader = WasmLoader::new(Compiler::Here, nothing).with_directory(Directory::memory());
+    let text = r#"(module (memory (export "memory") 1)
+        (func (export "proxy_abi_version_0_2_1"))
+        (func (export "malloc") (param i32) (result i32) (i32.const 8))
+        (func (export "proxy_on_configure") (param i32 i32) (result i32) (loop $forever (br $forever)) (i32.const 1)))"#;
+    let spins = Arc::new(of(WasmSource::Inline(wat::parse_str(text).unwrap().into())));
+    let given_up = tokio::time::timeout(Duration::from_millis(700), loader.load(&spins, None)).await;
+    assert!(given_up.is_err(), "it may take 5 s");
+    let begun = std::time::Instant::now();
+    load(&loader, 1).await;
+    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
 }

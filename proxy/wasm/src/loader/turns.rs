@@ -11,6 +11,7 @@
 //!
 //! Nobody waits for a place in one line with a place in another, so what is in the cache waits for nothing that is fetched or compiled.
 
+use super::Fault;
 use crate::engine;
 use std::{
     cell::RefCell,
@@ -68,8 +69,8 @@ impl Turns {
     /// Runs what is over soon.
     pub(super) async fn here<T: Send + 'static>(
         &self,
-        work: impl FnOnce() -> Result<T, String> + Send + 'static,
-    ) -> Result<T, String> {
+        work: impl FnOnce() -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, Fault> {
         on_thread(&self.here, work).await
     }
 
@@ -77,8 +78,8 @@ impl Turns {
     /// that is read anew has the same modules more often than not.
     pub(super) async fn child<T: Send + 'static>(
         &self,
-        work: impl FnOnce() -> Result<T, String> + Send + 'static,
-    ) -> Result<T, String> {
+        work: impl FnOnce() -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, Fault> {
         on_thread(&self.child, work).await
     }
 }
@@ -97,8 +98,8 @@ impl Turn {
 /// Runs what blocks on a thread of its own, which has the place it waited for until its end, whoever still waits for that.
 async fn on_thread<T: Send + 'static>(
     places: &Arc<Semaphore>,
-    work: impl FnOnce() -> Result<T, String> + Send + 'static,
-) -> Result<T, String> {
+    work: impl FnOnce() -> Result<T, Fault> + Send + 'static,
+) -> Result<T, Fault> {
     let place: OwnedSemaphorePermit = Arc::clone(places).acquire_owned().await.expect("invariant: nobody closes it");
     let (done, outcome) = oneshot::channel();
     thread::Builder::new()
@@ -111,5 +112,5 @@ async fn on_thread<T: Send + 'static>(
             done.send(outcome).ok();
         })
         .map_err(|error| format!("no thread to load it on: {error}"))?;
-    outcome.await.unwrap_or_else(|_| Err("loading it failed; the log says why".to_owned()))
+    outcome.await.unwrap_or_else(|_| Err(Fault::from("loading it failed; the log says why".to_owned())))
 }

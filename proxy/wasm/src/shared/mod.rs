@@ -1,17 +1,21 @@
 //! What machines share over all workers, by vm_id: data with compare-and-swap, queues, metrics of guests.
 //!
-//! One lock for each store, held for a look-up or a copy, never while a guest runs. Everything is bounded; what is
-//! beyond a bound is refused with a status, not by ending the guest.
+//! One lock for each store, held for a look-up or a copy, never while a guest runs. Everything is bounded for each
+//! vm_id, metrics for each filter; what is beyond a bound is refused with a status, not by ending the guest. Where memory is short, who holds much is
+//! refused before who holds little ([`census`](crate::census::allow)).
 
 mod data;
 mod metrics;
 mod names;
 mod queue;
+pub(crate) mod refused;
 
-pub use data::{MOST_BYTES as MOST_DATA_BYTES, MOST_KEYS, SharedData};
+pub use data::{KEY, MOST_BYTES as MOST_DATA_BYTES, SharedData};
 pub(crate) use metrics::REFUSED;
 pub use metrics::{GuestMetrics, MOST_METRICS, MOST_OF_ONE, WHOLE_NUMBERS};
-pub use queue::{MOST_BYTES as MOST_QUEUED_BYTES, MOST_ITEMS, MOST_NAME, MOST_QUEUE_BYTES, MOST_QUEUES, Queues, Ready};
+pub use queue::{
+    MESSAGE, MOST_BYTES as MOST_QUEUED_BYTES, MOST_ITEMS, MOST_NAME, MOST_QUEUE_BYTES, MOST_QUEUES, Queues, Ready,
+};
 
 use std::{
     collections::{HashMap, HashSet},
@@ -74,6 +78,8 @@ impl Shared {
         drop(owners);
         for vm_id in &told {
             crate::metrics::stored(vm_id, self.data.bytes(vm_id), self.queues.bytes(vm_id));
+            crate::metrics::not_stored(vm_id, "data", self.data.refused(vm_id));
+            crate::metrics::not_stored(vm_id, "queue", self.queues.refused(vm_id));
         }
         told
     }

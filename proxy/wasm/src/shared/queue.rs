@@ -1,17 +1,21 @@
 //! Shared queues: messages between machines of any worker, and whose turn it is when one comes.
 
+use super::refused::{self, Bound, First, Refused};
 use crate::{abi::Status, census};
 use bytes::Bytes;
 use std::{
     collections::{HashMap, VecDeque},
-    sync::{Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
 };
 use tokio::sync::mpsc;
 
 /// Bytes of a queue's name: it is kept as long as the queue.
 pub const MOST_NAME: usize = 1024;
 
-/// Queues over all vm_ids.
+/// Queues of a vm_id.
 pub const MOST_QUEUES: usize = 1_000;
 
 /// Messages in one queue; an enqueue beyond is refused.
@@ -20,7 +24,10 @@ pub const MOST_ITEMS: usize = 10_000;
 /// Bytes of messages in one queue.
 pub const MOST_QUEUE_BYTES: usize = 4 * 1024 * 1024;
 
-/// Bytes of messages in all queues: as much as shared data may have.
+/// Bytes that a message counts beside its own: its place in the queue, of which half may be free, and an allocation.
+pub const MESSAGE: usize = 64;
+
+/// Bytes of messages in a vm_id's queues, with [`MESSAGE`] for each: as much as its shared data may have.
 pub const MOST_BYTES: usize = 64 * 1024 * 1024;
 
 /// A machine that registered a queue is told that something is in it.
@@ -40,13 +47,24 @@ pub struct Queues(Mutex<Store>);
 struct Store {
     by_name: HashMap<(Box<str>, Box<[u8]>), u32>,
     queues: HashMap<u32, Queue>,
-    /// Of all messages.
-    bytes: usize,
+    /// What each vm_id has in all.
+    of: HashMap<Box<str>, Arc<Its>>,
     last: u32,
 }
 
-#[derive(Debug, Default)]
+/// A vm_id's queues together. Shared by its queues, so that a message needs no look-up for it; written under the store's lock.
+#[derive(Debug)]
+struct Its {
+    vm_id: Box<str>,
+    queues: AtomicUsize,
+    /// Of messages, and [`MESSAGE`] for each.
+    bytes: AtomicUsize,
+    refused: Refused,
+}
+
+#[derive(Debug)]
 struct Queue {
+    of: Arc<Its>,
     items: VecDeque<Bytes>,
     bytes: usize,
     /// Who is told. One of them, in turn, once for each message: any may take it.
@@ -65,24 +83,33 @@ impl Queues {
     ///
     /// # Errors
     ///
-    /// [`Status::InternalFailure`] when there are too many, or its name is longer than 1 KiB.
+    /// [`Status::InternalFailure`] when the vm_id has too many, or its name is longer than 1 KiB.
     pub fn register(&self, vm_id: &str, name: &[u8], root: u32, ready: &mpsc::Sender<Ready>) -> Result<u32, Status> {
         if name.len() > MOST_NAME {
             return Err(Status::InternalFailure);
         }
-        let mut store = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut guard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let store = &mut *guard;
         let known = store.by_name.get(&(vm_id.into(), name.into()) as &(Box<str>, Box<[u8]>)).copied();
         let id = match known {
             Some(id) => id,
-            None if store.queues.len() >= MOST_QUEUES => return Err(Status::InternalFailure),
             None => {
+                let its = Its::of(&mut store.of, vm_id);
+                if its.queues.load(Relaxed) >= MOST_QUEUES {
+                    let first = its.refused.count(Bound::Queues);
+                    drop(guard);
+                    its.say(first, Bound::Queues);
+                    return Err(Status::InternalFailure);
+                }
                 store.last = store.last.checked_add(1).ok_or(Status::InternalFailure)?;
                 let id = store.last;
                 store.by_name.insert((vm_id.into(), name.into()), id);
+                its.queues.fetch_add(1, Relaxed);
+                store.queues.insert(id, Queue::of(its));
                 id
             }
         };
-        let listeners = &mut store.queues.entry(id).or_default().listeners;
+        let Some(Queue { listeners, .. }) = store.queues.get_mut(&id) else { return Err(Status::InternalFailure) };
         listeners.retain(|listener| !listener.ready.is_closed());
         if !listeners.iter().any(|listener| listener.root == root && listener.ready.same_channel(ready)) {
             listeners.push(Listener { root, ready: ready.clone() });
@@ -112,21 +139,29 @@ impl Queues {
     ///
     /// # Errors
     ///
-    /// [`Status::NotFound`] for a number that is no queue, [`Status::InternalFailure`] when it is full, or all of them are, or
-    /// memory is short.
+    /// [`Status::NotFound`] for a number that is no queue, [`Status::InternalFailure`] when it is full, or its vm_id's are, or memory is
+    /// short and those hold more than their part.
     pub fn enqueue(&self, id: u32, message: &[u8]) -> Result<(), Status> {
-        let mut store = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let store = &mut *store;
-        let queue = store.queues.get_mut(&id).ok_or(Status::NotFound)?;
-        if queue.items.len() >= MOST_ITEMS
-            || queue.bytes + message.len() > MOST_QUEUE_BYTES
-            || store.bytes + message.len() > MOST_BYTES
-            || !census::store(message.len())
-        {
+        let mut guard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let queue = guard.queues.get_mut(&id).ok_or(Status::NotFound)?;
+        let more = message.len() + MESSAGE;
+        let bytes = queue.of.bytes.load(Relaxed) + more;
+        let bound = if queue.items.len() >= MOST_ITEMS || queue.bytes + message.len() > MOST_QUEUE_BYTES {
+            Some(Bound::Queue)
+        } else if bytes > MOST_BYTES {
+            Some(Bound::Bytes)
+        } else {
+            (!census::store(more, bytes)).then_some(Bound::Memory)
+        };
+        if let Some(bound) = bound {
+            let its = Arc::clone(&queue.of);
+            let first = its.refused.count(bound);
+            drop(guard);
+            its.say(first, bound);
             return Err(Status::InternalFailure);
         }
         queue.bytes += message.len();
-        store.bytes += message.len();
+        queue.of.bytes.store(bytes, Relaxed);
         queue.items.push_back(Bytes::copy_from_slice(message));
         for _ in 0..queue.listeners.len() {
             queue.turn = (queue.turn + 1) % queue.listeners.len();
@@ -146,34 +181,57 @@ impl Queues {
     /// [`Status::NotFound`] for a number that is no queue, [`Status::Empty`].
     pub fn dequeue(&self, id: u32) -> Result<Bytes, Status> {
         let mut store = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let store = &mut *store;
         let queue = store.queues.get_mut(&id).ok_or(Status::NotFound)?;
         let item = queue.items.pop_front().ok_or(Status::Empty)?;
         queue.bytes -= item.len();
-        store.bytes -= item.len();
+        queue.of.bytes.fetch_sub(item.len() + MESSAGE, Relaxed);
         Ok(item)
     }
 
-    /// Bytes of messages in a vm_id's queues.
+    /// Bytes of messages in a vm_id's queues, and [`MESSAGE`] for each.
     #[must_use]
     pub fn bytes(&self, vm_id: &str) -> usize {
         let store = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let its = store.by_name.iter().filter(|((of, _), _)| **of == *vm_id);
-        its.filter_map(|(_, id)| store.queues.get(id)).map(|queue| queue.bytes).sum()
+        store.of.get(vm_id).map_or(0, |its| its.bytes.load(Relaxed))
+    }
+
+    /// How often a vm_id was refused, by [`Bound`].
+    pub(super) fn refused(&self, vm_id: &str) -> [u64; Bound::ALL.len()] {
+        let store = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        store.of.get(vm_id).map_or_else(Default::default, |its| its.refused.all())
     }
 
     /// Forgets a vm_id's queues.
     pub fn forget(&self, vm_id: &str) {
         let mut store = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let store = &mut *store;
-        let (queues, bytes) = (&mut store.queues, &mut store.bytes);
-        store.by_name.retain(|(of, _), id| {
-            let keep = **of != *vm_id;
-            if !keep {
-                *bytes -= queues.remove(id).map_or(0, |queue| queue.bytes);
-            }
-            keep
+        store.of.remove(vm_id);
+        store.by_name.retain(|(of, _), _| **of != *vm_id);
+        store.queues.retain(|_, queue| *queue.of.vm_id != *vm_id);
+    }
+}
+
+impl Its {
+    /// Those of a vm_id.
+    fn of(all: &mut HashMap<Box<str>, Arc<Self>>, vm_id: &str) -> Arc<Self> {
+        let its = all.entry(vm_id.into()).or_insert_with(|| {
+            let (queues, bytes, refused) = (AtomicUsize::new(0), AtomicUsize::new(0), Refused::default());
+            Arc::new(Self { vm_id: vm_id.into(), queues, bytes, refused })
         });
+        Arc::clone(its)
+    }
+
+    /// Says the first time that it was refused.
+    fn say(&self, first: First, bound: Bound) {
+        if first == First::Yes {
+            refused::say("a shared queue", &self.vm_id, bound, self.bytes.load(Relaxed));
+        }
+    }
+}
+
+impl Queue {
+    fn of(of: Arc<Its>) -> Self {
+        Self { of, items: VecDeque::new(), bytes: 0, listeners: Vec::new(), turn: 0 }
     }
 }
 
@@ -245,25 +303,37 @@ mod tests {
     }
 
     #[test]
-    fn all_queues_have_one_bound_and_what_is_forgotten_gives_room() {
+    fn a_vm_ids_queues_have_one_bound_of_their_own_and_what_is_taken_out_gives_room() {
         let queues = Queues::default();
-        let (ready, _told) = mpsc::channel(8);
+        let (ready, _told) = mpsc::channel(1);
         let message = vec![0; MOST_QUEUE_BYTES];
         let fill = |vm_id: &str, name: u8| {
             let id = queues.register(vm_id, &[name], 1, &ready).unwrap();
             queues.enqueue(id, &message).map(|()| id)
         };
-        let most = u8::try_from(MOST_BYTES / MOST_QUEUE_BYTES).unwrap();
-        let first = fill("w", 0).unwrap();
-        for name in 1..most {
-            fill("v", name).unwrap();
-        }
+        let most = u8::try_from(MOST_BYTES / (MOST_QUEUE_BYTES + MESSAGE)).unwrap();
+        let filled: Vec<_> = (0..most).map(|name| fill("v", name).unwrap()).collect();
         assert_eq!(fill("v", most), Err(Status::InternalFailure));
-        assert_eq!((queues.bytes("w"), queues.bytes("v")), (MOST_QUEUE_BYTES, MOST_BYTES - MOST_QUEUE_BYTES));
-        queues.dequeue(first).unwrap();
-        assert_eq!(queues.bytes("w"), 0);
-        fill("w", 0).unwrap();
+        assert_eq!(queues.bytes("v"), usize::from(most) * (MOST_QUEUE_BYTES + MESSAGE));
+        let other = fill("w", 0).unwrap();
+        assert_eq!(queues.enqueue(other, b"x"), Err(Status::InternalFailure), "it is full itself");
+        assert_eq!((queues.refused("v"), queues.refused("w")), ([1, 0, 0, 0], [0, 0, 1, 0]));
+        queues.dequeue(filled[0]).unwrap();
+        fill("v", most).unwrap();
         queues.forget("v");
-        assert!((1..most).all(|name| fill("w", name).is_ok()));
+        assert_eq!((queues.bytes("v"), queues.bytes("w")), (0, MOST_QUEUE_BYTES + MESSAGE));
+        assert!((0..most).all(|name| fill("v", name).is_ok()));
+    }
+
+    #[test]
+    fn queues_of_one_vm_id_deny_another_none() {
+        let queues = Queues::default();
+        let (ready, _told) = mpsc::channel(1);
+        let register = |vm_id: &str, name: usize| queues.register(vm_id, &name.to_le_bytes(), 1, &ready);
+        assert!((0..MOST_QUEUES).all(|name| register("v", name).is_ok()));
+        assert_eq!(register("v", MOST_QUEUES), Err(Status::InternalFailure));
+        assert!(register("v", 0).is_ok(), "it is there");
+        assert!(register("w", 0).is_ok());
+        assert_eq!(queues.refused("v"), [0, 1, 0, 0]);
     }
 }

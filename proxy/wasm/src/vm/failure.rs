@@ -1,7 +1,7 @@
 //! Why a machine died, for the log, the counters and the answers of its streams.
 
-use super::{log, memory::Reentered, state::Host};
-use crate::host::TooEarly;
+use super::{limits::size, log, memory::Reentered, state::Host};
+use crate::{engine::GUEST_STACK, host::TooEarly};
 use pillion_core::exchange::filter::Failed;
 use wasmtime::{Trap, WasmBacktrace};
 
@@ -63,7 +63,7 @@ pub struct Failure {
     pub cause: Cause,
     /// In which callback.
     pub callback: &'static str,
-    /// In wasmtime's words.
+    /// In wasmtime's words, or by which limit and what raises it.
     pub words: String,
     /// The guest's functions, the innermost first.
     pub backtrace: Vec<String>,
@@ -73,8 +73,20 @@ impl Failure {
     /// Of a machine that is given back with so many bytes.
     #[must_use]
     pub fn pressure(bytes: usize) -> Self {
-        let words = format!("memory is short, and its machine, with {bytes} bytes, had grown more than any other");
+        let words = format!(
+            "memory is short, and its machine, with {bytes} bytes, had grown more than any other: raise the container's limit, or lower \
+             limits.memory"
+        );
         Self { cause: Cause::Pressure, callback: "none", words, backtrace: Vec::new() }
+    }
+
+    /// Whether both are of one kind: the same cause in the same callback, and in the same functions where it is not chance which ones a
+    /// limit ends.
+    #[must_use]
+    pub fn is_like(&self, other: &Self) -> bool {
+        let by_chance = matches!(self.cause, Cause::Timeout | Cause::Stack | Cause::Memory | Cause::Pressure);
+        let same = || (&self.words, &self.backtrace) == (&other.words, &other.backtrace);
+        (self.cause, self.callback) == (other.cause, other.callback) && (by_chance || same())
     }
 
     /// Of what a call of the guest's ended with.
@@ -84,6 +96,7 @@ impl Failure {
             Cause::Abi
         } else {
             match error.downcast_ref::<Trap>() {
+                Some(Trap::Interrupt) if host.limiter.ending().is_some() => Cause::Pressure,
                 Some(Trap::Interrupt) => Cause::Timeout,
                 Some(Trap::StackOverflow) => Cause::Stack,
                 Some(_) if host.limiter.was_short() => Cause::Pressure,
@@ -97,11 +110,47 @@ impl Failure {
             };
             backtrace.frames().iter().map(frame).collect()
         });
-        Self { cause, callback: host.callback, words: error.root_cause().to_string(), backtrace }
+        Self { cause, callback: host.callback, words: words(cause, error, host), backtrace }
+    }
+}
+
+/// What a call of the guest's ended with.
+fn words(cause: Cause, error: &wasmtime::Error, host: &Host) -> String {
+    let ended = error.root_cause();
+    match (cause, host.limiter.denial()) {
+        (Cause::Timeout, _) => host.out_of_time(),
+        (Cause::Stack, _) => {
+            format!("its functions' frames took more than {}, which no field raises: {ended}", size(GUEST_STACK))
+        }
+        (Cause::Memory | Cause::Pressure, Some(denial)) => format!("{denial}; then {ended}"),
+        _ => ended.to_string(),
     }
 }
 
 /// A function's name as its author wrote it, fit to be told.
 fn demangled(name: &str) -> String {
     log::name(&format!("{:#}", rustc_demangle::demangle(name)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_a_limit_ends_a_guest_is_chance_and_where_it_traps_is_not() {
+        let death = |cause, callback, words: &str, function: &str| Failure {
+            cause,
+            callback,
+            words: words.to_owned(),
+            backtrace: vec![function.to_owned()],
+        };
+        let spin = death(Cause::Timeout, "proxy_on_tick", "20ms", "a");
+        assert!(spin.is_like(&death(Cause::Timeout, "proxy_on_tick", "33ms", "b")));
+        assert!(!spin.is_like(&death(Cause::Timeout, "proxy_on_log", "20ms", "a")));
+        assert!(!spin.is_like(&death(Cause::Memory, "proxy_on_tick", "20ms", "a")));
+        let trap = death(Cause::Trap, "proxy_on_tick", "unreachable", "a");
+        assert!(trap.is_like(&trap.clone()));
+        assert!(!trap.is_like(&death(Cause::Trap, "proxy_on_tick", "unreachable", "b")));
+        assert!(!trap.is_like(&death(Cause::Trap, "proxy_on_tick", "divide by zero", "a")));
+    }
 }

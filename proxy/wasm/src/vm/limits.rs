@@ -1,17 +1,20 @@
 //! How much a machine may hold.
 
 use crate::{
-    census::{self, Entry, Number, touched::Range},
-    vm::state::Stage,
+    census::{
+        Entry, Number,
+        starts::{self, Ending, NoRoom as NoRoomToStart, Trial},
+        touched::Range,
+    },
+    vm::start::Starts,
 };
 use pillion_core::exchange::filter::{Bound, Holds, NoRoom};
 use std::{
+    mem,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
-    thread,
-    time::{Duration, Instant},
 };
 use wasmtime::ResourceLimiter;
 
@@ -24,16 +27,29 @@ const MOST_TABLE: usize = 200_000;
 /// Bytes of a table's entry: a pointer to what it refers to.
 const ENTRY: usize = size_of::<usize>();
 
-/// Bounds what one machine takes: its linear memories and tables together, of which a module may have a hundred each. A growth
+/// Bounds what one machine takes: its linear memory and its tables together, of which a module may have a hundred. A growth
 /// beyond answers −1 to the guest, as the specification of WebAssembly has it.
 #[derive(Debug)]
 pub struct Limiter {
     account: Arc<Account>,
     denied: u64,
+    /// Why growth was denied last.
+    why: Denial,
     /// It was given memory, and nobody was told yet.
     grown: bool,
     /// It was denied memory that it might have had, since the process has none.
     short: bool,
+}
+
+/// By what growth is denied.
+#[derive(Debug, Clone, Copy)]
+enum Denial {
+    /// What the machine may have.
+    Most,
+    /// What a table may have.
+    Table,
+    /// What the process has.
+    Short,
 }
 
 /// What a machine holds: its own memory, and beside it what its calls hold, as much again at most. Neither is taken from the
@@ -55,17 +71,53 @@ pub struct Account {
 /// Where it is told how large a machine is.
 #[derive(Debug)]
 enum Told {
-    /// Nowhere: it is being made of what its module declares, or is dead.
+    /// Nowhere: it takes nothing yet, or is dead.
     Nowhere,
-    /// Nowhere, but it takes from what all may grow by: it starts, to be tried or to serve.
-    Starting {
-        /// Bytes that it took.
-        taken: usize,
-        /// Whether others than its thread wait while it waits.
-        stage: Stage,
-    },
+    /// Nowhere: it is being made of what its module declares, for which it asked before.
+    Made(Taker),
+    /// Nowhere, but what it takes is counted.
+    Starting(Taker),
     /// It serves.
     Census(Arc<Entry>),
+}
+
+/// Who takes memory for a start.
+#[derive(Debug)]
+enum Taker {
+    /// A trial, which may wait for it.
+    Trial(Arc<Trial>),
+    /// A worker, which may not; it took so many bytes.
+    Worker(usize),
+}
+
+impl Taker {
+    fn take(&mut self, more: usize) -> bool {
+        match self {
+            Self::Trial(trial) => trial.take(more),
+            Self::Worker(taken) => {
+                let is_there = starts::take_both(more);
+                *taken += if is_there { more } else { 0 };
+                is_there
+            }
+        }
+    }
+
+    /// It serves: what it took is its own.
+    fn keeps(&mut self) {
+        if let Self::Worker(taken) = self {
+            *taken = 0;
+        }
+    }
+}
+
+impl Drop for Taker {
+    /// Its machine is gone, and never served.
+    fn drop(&mut self) {
+        match self {
+            Self::Trial(trial) => trial.gone(),
+            Self::Worker(taken) => starts::give_both(*taken),
+        }
+    }
 }
 
 /// What a machine holds is told in whole parts of so many bytes of calls, so that short ones change nothing.
@@ -97,32 +149,12 @@ impl Account {
     /// Whether memory is there for so many bytes more; then they are counted.
     fn is_there(&self, more: usize) -> bool {
         match &mut *self.where_told() {
-            Told::Nowhere => true,
-            Told::Starting { taken, stage } => {
-                let is_there = census::start(more) || (*stage == Stage::Trial && is_there_soon(more));
-                *taken += if is_there { more } else { 0 };
-                is_there
-            }
+            Told::Nowhere | Told::Made(_) => true,
+            Told::Starting(taker) => taker.take(more),
             Told::Census(entry) => entry.grow(more),
         }
     }
 }
-
-/// Waits until a machine that is tried finds memory for so many bytes: others that are tried beside it may be gone, and memory looked at,
-/// meanwhile. Only on the trial's own thread.
-fn is_there_soon(more: usize) -> bool {
-    let until = Instant::now() + PATIENCE;
-    while Instant::now() < until {
-        thread::sleep(PATIENCE / 100);
-        if census::start(more) {
-            return true;
-        }
-    }
-    false
-}
-
-/// How long a machine that is tried waits for memory: memory is looked at once a second at least.
-const PATIENCE: Duration = Duration::from_secs(2);
 
 impl Bound for Account {
     fn take(&self, bytes: usize, what: Holds) -> Result<(), NoRoom> {
@@ -152,7 +184,7 @@ impl Limiter {
             calls: AtomicUsize::new(0),
             told: Mutex::new(Told::Nowhere),
         };
-        Self { account: Arc::new(account), denied: 0, grown: false, short: false }
+        Self { account: Arc::new(account), denied: 0, why: Denial::Most, grown: false, short: false }
     }
 
     /// What the machine holds.
@@ -161,16 +193,43 @@ impl Limiter {
         &self.account
     }
 
-    /// The machine has what its module declares: what its guest takes beyond it must be there.
-    pub fn starts(&mut self, stage: Stage) {
-        *self.account.where_told() = Told::Starting { taken: 0, stage };
+    /// The machine is about to be made, and will touch so many bytes of what its module declares.
+    ///
+    /// # Errors
+    ///
+    /// They are not there.
+    pub fn asks(&self, starts: &Starts, needs: usize) -> Result<(), NoRoomToStart> {
+        let mut taker = match starts {
+            Starts::OnTrial(trial) => Taker::Trial(Arc::clone(trial)),
+            Starts::ToServe => Taker::Worker(0),
+        };
+        let needs = starts::to_be_asked_for(needs);
+        if needs > 0 && !taker.take(needs) {
+            return Err(NoRoomToStart { free: starts::free() });
+        }
+        *self.account.where_told() = Told::Made(taker);
+        Ok(())
+    }
+
+    /// The machine has what its module declares, with its memory there: what its guest takes beyond it must be there.
+    pub fn starts(&self, memory: Range) {
+        let mut told = self.account.where_told();
+        if let Told::Made(taker) = mem::replace(&mut *told, Told::Nowhere) {
+            if let Taker::Trial(trial) = &taker {
+                trial.is_at(memory);
+            }
+            *told = Told::Starting(taker);
+        }
     }
 
     /// The machine serves: from now on it is told elsewhere how large it is. `memory`: where its linear memory is.
     pub fn enter(&mut self, memory: Range) -> Number {
         let entry = Entry::new(self.account.total(), memory);
         let number = entry.number();
-        *self.account.where_told() = Told::Census(entry);
+        let before = mem::replace(&mut *self.account.where_told(), Told::Census(entry));
+        if let Told::Starting(mut taker) = before {
+            taker.keeps();
+        }
         number
     }
 
@@ -183,6 +242,15 @@ impl Limiter {
     #[must_use]
     pub fn was_short(&self) -> bool {
         self.short
+    }
+
+    /// Why it is to end before its guest has come to an end, if it is tried and that is so.
+    #[must_use]
+    pub fn ending(&self) -> Option<Ending> {
+        match &*self.account.where_told() {
+            Told::Made(Taker::Trial(trial)) | Told::Starting(Taker::Trial(trial)) => trial.ending(),
+            Told::Nowhere | Told::Made(Taker::Worker(_)) | Told::Starting(Taker::Worker(_)) | Told::Census(_) => None,
+        }
     }
 
     /// Whether it was given memory since this was [`told`](Self::tell).
@@ -209,31 +277,53 @@ impl Limiter {
         self.denied
     }
 
+    /// By what growth was denied last, and what raises it; `None`: it never was.
+    #[must_use]
+    pub fn denial(&self) -> Option<String> {
+        if self.denied == 0 {
+            return None;
+        }
+        let most = self.account.most;
+        Some(match self.why {
+            Denial::Most if most == MOST_MEMORY => {
+                format!("it asked for more than {}, which is the most that memories and tables may have", size(most))
+            }
+            Denial::Most => {
+                format!("it asked for more than limits.memory of {}: raise that if it needs more", size(most))
+            }
+            Denial::Table => format!("it asked for a table of more than {MOST_TABLE} entries, which no field raises"),
+            Denial::Short => {
+                "it asked for more memory than the container has left: raise the container's limit if it needs more"
+                    .to_owned()
+            }
+        })
+    }
+
     /// One of its memories or tables is to have so many bytes in place of so many. `false`: it may not.
     fn grow(&mut self, current: usize, desired: usize) -> bool {
         let more = desired.saturating_sub(current);
         if self.account.own.load(Relaxed).saturating_add(more) > self.account.most {
-            self.denied += 1;
-            return false;
+            return self.deny(Denial::Most);
         }
         if !self.account.is_there(more) {
-            self.denied += 1;
             self.short = true;
-            return false;
+            return self.deny(Denial::Short);
         }
         self.account.own.fetch_add(more, Relaxed);
         self.grown = true;
         true
     }
+
+    fn deny(&mut self, why: Denial) -> bool {
+        self.denied += 1;
+        self.why = why;
+        false
+    }
 }
 
-impl Drop for Limiter {
-    /// Its machine is gone.
-    fn drop(&mut self) {
-        if let Told::Starting { taken, .. } = *self.account.where_told() {
-            census::started_in_vain(taken);
-        }
-    }
+/// Bytes as a configuration has them.
+pub(crate) fn size(bytes: usize) -> String {
+    pillion_config::write_size(bytes as u64)
 }
 
 impl ResourceLimiter for Limiter {
@@ -243,8 +333,7 @@ impl ResourceLimiter for Limiter {
 
     fn table_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
         if desired > MOST_TABLE {
-            self.denied += 1;
-            return Ok(false);
+            return Ok(self.deny(Denial::Table));
         }
         Ok(self.grow(current * ENTRY, desired * ENTRY))
     }
@@ -264,6 +353,20 @@ mod tests {
         assert!(!limiter.memory_growing(100, 101, None).unwrap());
         assert_eq!((limiter.account.total(), limiter.denied()), (100, 2));
         assert_eq!(Limiter::new(usize::MAX).most(), MOST_MEMORY);
+    }
+
+    #[test]
+    fn what_denied_growth_is_named_with_what_raises_it() {
+        let mut limiter = Limiter::new(3 << 20);
+        assert_eq!(limiter.denial(), None);
+        assert!(!limiter.memory_growing(0, 4 << 20, None).unwrap());
+        let words = limiter.denial();
+        assert!(words.as_ref().is_some_and(|words| words.contains("limits.memory of 3MiB: raise")), "{words:?}");
+        assert!(!limiter.table_growing(0, MOST_TABLE + 1, None).unwrap());
+        assert!(limiter.denial().is_some_and(|words| words.contains("200000 entries")));
+        let mut largest = Limiter::new(usize::MAX);
+        assert!(!largest.memory_growing(0, MOST_MEMORY + 1, None).unwrap());
+        assert!(largest.denial().is_some_and(|words| words.contains("1GiB") && !words.contains("raise")));
     }
 
     #[test]

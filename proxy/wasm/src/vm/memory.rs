@@ -91,7 +91,7 @@ pub fn put_u64(memory: &mut [u8], pointer: u32, value: u64) -> Result<(), Status
 }
 
 /// Gives the guest bytes: memory of its own allocator, its address and size written where the guest wants them. No
-/// bytes are a null pointer.
+/// bytes are a null pointer. The callback has time for them.
 ///
 /// # Errors
 ///
@@ -101,9 +101,10 @@ pub fn give(caller: &mut Caller<'_, Host>, bytes: &[u8], pointer_at: u32, size_a
     slice(memory, pointer_at, 4)?;
     slice(memory, size_at, 4)?;
     let (address, size) = if bytes.is_empty() { (0, 0) } else { place(caller, bytes)? };
-    let (memory, _) = split(caller);
+    let (memory, host) = split(caller);
     put_u32(memory, pointer_at, address)?;
     put_u32(memory, size_at, size)?;
+    host.time.hand(bytes.len());
     Ok(())
 }
 

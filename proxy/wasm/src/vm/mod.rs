@@ -21,7 +21,7 @@ pub mod time;
 pub mod wish;
 
 pub use failure::{Cause, Failure};
-pub use start::StartError;
+pub use start::{StartError, Starts};
 
 use crate::{
     abi::callback::Callbacks,
@@ -45,6 +45,10 @@ pub struct Machine {
     store: RefCell<Store<Host>>,
     callbacks: Callbacks,
     pulse: Pulse,
+    /// Its memory as its module declares it.
+    declared: Range,
+    /// Bytes that it had when it was made.
+    at_first: usize,
     /// Why it is dead, if it is.
     dead: Cell<Option<Cause>>,
     /// Streams that ended while a guest ran.
@@ -54,6 +58,15 @@ pub struct Machine {
     number: OnceCell<Number>,
     /// Who is told when it dies.
     mourner: RefCell<Option<Weak<dyn Mourner>>>,
+}
+
+/// Bytes that a machine took as it started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Took {
+    /// Of what its module declares.
+    pub declared: usize,
+    /// Beyond it.
+    pub grown: usize,
 }
 
 /// Is told when a machine dies, and how large it is once it has grown and after events.
@@ -103,12 +116,17 @@ impl Machine {
     /// It serves: from now on it is told elsewhere how large it is.
     pub fn enter_census(&self) {
         if let Ok(mut store) = self.store.try_borrow_mut() {
-            let memory = store.data().memory.map(|memory| {
-                let start = memory.data_ptr(&*store).addr();
-                Range { start, length: memory.data_size(&*store) }
-            });
+            let memory = store.data().memory.map(|memory| start::range(&store, memory));
             self.number.set(store.data_mut().limiter.enter(memory.unwrap_or_default())).ok();
         }
+    }
+
+    /// Bytes that its start took of memory: what was touched of what its module declares, and what it grew by beyond that.
+    #[must_use]
+    pub fn took(&self) -> Took {
+        let Ok(store) = self.store.try_borrow() else { return Took::default() };
+        let grown = store.data().limiter.account().told().saturating_sub(self.at_first);
+        Took { declared: self.declared.touched(), grown }
     }
 
     /// By what it is found when memory is short; `None` before it serves.
@@ -294,7 +312,7 @@ impl Machine {
             let Ok(mut store) = self.store.try_borrow_mut() else { return Err(Cause::Busy.failed()) };
             let host = store.data_mut();
             let Some(id) = host.new_id() else { return Err(Cause::Contexts.failed()) };
-            let context = StreamContext { root, stream: stream.clone(), wish: None };
+            let context = StreamContext { root, stream: stream.clone(), handed: 0, wish: None };
             host.contexts.insert(id, Context::Stream(context));
             id
         };

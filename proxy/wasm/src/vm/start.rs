@@ -10,6 +10,7 @@ use super::{
 use crate::{
     abi::callback::{BadExport, Callbacks},
     calls::Calls,
+    census::{starts::Trial, touched::Range},
     engine::Runtime,
     module::Module,
     plugin::{MachineSpec, Plugin},
@@ -25,11 +26,35 @@ use std::{
     time::Duration,
 };
 use tokio::sync::mpsc;
-use wasmtime::{Store, TypedFunc, UpdateDeadline, WasmParams, WasmResults};
+use wasmtime::{Memory, Store, TypedFunc, UpdateDeadline, WasmParams, WasmResults};
 
 /// Messages that a machine can be told of before it has looked. What is beyond goes to another machine, or waits in its
 /// queue until the guest looks.
 const MOST_READY: usize = 1024;
+
+/// What a machine is started for.
+#[derive(Debug, Clone)]
+pub enum Starts {
+    /// It is to serve.
+    ToServe,
+    /// It is tried, and gone afterwards.
+    OnTrial(Arc<Trial>),
+}
+
+impl Starts {
+    /// To be tried, by whoever has nothing else to do with it.
+    #[must_use]
+    pub fn on_trial() -> Self {
+        Self::OnTrial(Trial::new())
+    }
+
+    fn stage(&self) -> Stage {
+        match self {
+            Self::ToServe => Stage::Serving,
+            Self::OnTrial(_) => Stage::Trial,
+        }
+    }
+}
 
 /// Why a machine does not start.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -37,6 +62,9 @@ pub enum StartError {
     /// It cannot be instantiated: its memory is larger than it may be, say.
     #[error("it cannot be instantiated: {0}")]
     Instantiate(String),
+    /// There is no room for what it would touch of its memory.
+    #[error("it touches {0} bytes of what its module declares as it starts, and {1} are free")]
+    NoRoom(usize, usize),
     /// Nothing would bound its time.
     #[error("there is no thread to bound the time of filters: {0}; raise the limit of processes and threads")]
     NoClock(String),
@@ -65,7 +93,22 @@ impl StartError {
     /// Whether it had no memory, since the process has none.
     #[must_use]
     pub fn is_short_of_memory(&self) -> bool {
-        matches!(self, Self::Failed(failure, _) if failure.cause == Cause::Pressure)
+        match self {
+            Self::NoRoom(..) => true,
+            Self::Failed(failure, _) => failure.cause == Cause::Pressure,
+            Self::Instantiate(_) | Self::NoClock(_) | Self::Export(_) | Self::Refused(..) => false,
+        }
+    }
+
+    /// Whether the guest ended or refused where it is given its plugin's configuration.
+    #[must_use]
+    pub fn is_of_the_configuration(&self) -> bool {
+        match self {
+            Self::Failed(Failure { callback, cause: Cause::Trap, .. }, _) | Self::Refused(callback, _) => {
+                ["proxy_on_configure", "proxy_validate_configuration"].contains(callback)
+            }
+            Self::Failed(..) | Self::Instantiate(_) | Self::NoRoom(..) | Self::NoClock(_) | Self::Export(_) => false,
+        }
     }
 
     fn saying(self, words: Option<String>) -> Self {
@@ -73,7 +116,7 @@ impl StartError {
         match self {
             Self::Failed(failure, _) => Self::Failed(failure, said),
             Self::Refused(callback, _) => Self::Refused(callback, said),
-            other @ (Self::Instantiate(_) | Self::NoClock(_) | Self::Export(_)) => other,
+            other @ (Self::Instantiate(_) | Self::NoRoom(..) | Self::NoClock(_) | Self::Export(_)) => other,
         }
     }
 }
@@ -94,14 +137,18 @@ impl Machine {
         module: &Module,
         spec: &Arc<MachineSpec>,
         limit: Duration,
-        stage: Stage,
+        starts: &Starts,
     ) -> Result<(Rc<Self>, mpsc::Receiver<Ready>), StartError> {
         let (ready, told) = mpsc::channel(MOST_READY);
         let host = Host::new(Arc::clone(spec), module.abi(), ready);
         let mut store = Store::new(&runtime.engine, host);
         store.limiter(|host| &mut host.limiter);
         store.epoch_deadline_callback(|mut store| {
-            Ok(match store.data_mut().time.judge(time::now()) {
+            let host = store.data_mut();
+            Ok(match host.judge() {
+                Verdict::GoesOn(_) if host.stage != Stage::Serving && host.limiter.ending().is_some() => {
+                    UpdateDeadline::Interrupt
+                }
                 Verdict::GoesOn(ticks) => UpdateDeadline::Continue(ticks),
                 Verdict::UsedUp => UpdateDeadline::Interrupt,
             })
@@ -111,6 +158,8 @@ impl Machine {
         host.ticks.0 = runtime.ticker.ticks();
         host.begin("the module's start function", NOBODY, limit);
         let pulse = runtime.ticker.pulse().map_err(|error| StartError::NoClock(error.to_string()))?;
+        let needs = module.needs();
+        host.limiter.asks(starts, needs).map_err(|no_room| StartError::NoRoom(needs, no_room.free))?;
         let running = pulse.enter();
         let instance = match module.pre().instantiate(&mut store) {
             Ok(instance) => instance,
@@ -118,25 +167,27 @@ impl Machine {
                 return Err(StartError::Failed(Failure::of(&error, store.data()), Said::default()));
             }
             Err(error) => {
-                let limiter = &store.data().limiter;
-                let bound =
-                    (limiter.denied() > 0).then(|| format!(" (memories and tables may have {} bytes)", limiter.most()));
+                let denial = store.data().limiter.denial().map(|denial| format!("{denial}; "));
                 let words = log::quoted(format!("{error:#}").as_bytes());
-                return Err(StartError::Instantiate(format!("{words}{}", bound.unwrap_or_default())));
+                return Err(StartError::Instantiate(format!("{}{words}", denial.unwrap_or_default())));
             }
         };
         let callbacks = Callbacks::resolve(&mut store, &instance, module.abi(), &spec.capabilities)?;
         let memory = instance.get_memory(&mut store, "memory");
+        let at = memory.map(|memory| range(&store, memory)).unwrap_or_default();
         let host = store.data_mut();
         (host.memory, host.allocator) = (memory, callbacks.allocator());
-        host.limiter.starts(stage);
+        host.limiter.starts(at);
+        let at_first = host.limiter.account().told();
         initialise(&mut store, &callbacks).map_err(|error| error.saying(store.data_mut().complaint.take()))?;
         drop(running);
-        store.data_mut().stage = stage;
+        store.data_mut().stage = starts.stage();
         let machine = Rc::new(Self {
             store: RefCell::new(store),
             callbacks,
             pulse,
+            declared: at,
+            at_first,
             dead: Cell::new(None),
             orphans: RefCell::default(),
             timers: RefCell::default(),
@@ -233,6 +284,11 @@ impl Machine {
             }
         }
     }
+}
+
+/// Where a memory is.
+pub(super) fn range(store: &Store<Host>, memory: Memory) -> Range {
+    Range { start: memory.data_ptr(store).addr(), length: memory.data_size(store) }
 }
 
 fn accepted(name: &'static str, answer: u32) -> Result<(), StartError> {

@@ -69,7 +69,7 @@ pub struct Host {
     pub calls: Calls,
     /// Lines it may still log on behalf of no plugin.
     pub lines: LogBudget,
-    /// The last warning or error that it logged while it starts: why it refuses, if it does. `None`: it started.
+    /// The last warning or error that it logged while it starts: why it refuses, if it does. `None`: it started, and no plugin in it starts.
     pub complaint: Option<String>,
     /// Told when something is in a queue it registered.
     pub ready: mpsc::Sender<Ready>,
@@ -144,6 +144,8 @@ pub struct StreamContext {
     pub root: u32,
     /// The stream.
     pub stream: Stream,
+    /// Bytes that its guest was handed for it so far, which its callbacks have time for: of bodies, answers and messages.
+    pub handed: usize,
     /// How the callback that runs wants it to end.
     pub wish: Option<Box<Wish>>,
 }
@@ -228,16 +230,66 @@ impl Host {
     #[inline]
     pub fn in_time(&mut self) -> wasmtime::Result<()> {
         let ticks = self.ticks.0.load(Ordering::Relaxed);
-        if ticks == self.ticks.1 { Ok(()) } else { self.judge(ticks) }
+        if ticks == self.ticks.1 { Ok(()) } else { self.in_time_at(ticks) }
     }
 
     #[cold]
-    fn judge(&mut self, ticks: u64) -> wasmtime::Result<()> {
+    fn in_time_at(&mut self, ticks: u64) -> wasmtime::Result<()> {
         self.ticks.1 = ticks;
-        match self.time.judge(time::now()) {
+        match self.judge() {
             Verdict::GoesOn(_) => Ok(()),
             Verdict::UsedUp => Err(Trap::Interrupt.into()),
         }
+    }
+
+    /// Whether the callback that runs has had its time, by its thread's CPU clock.
+    #[cold]
+    pub fn judge(&mut self) -> Verdict {
+        let stream = self.handed_before();
+        self.time.judge(time::now(), stream)
+    }
+
+    /// Why the callback that ran is said to have had its time: by which limit, and what raises it.
+    pub fn out_of_time(&self) -> String {
+        let field = if self.complaint.is_some() { "limits.start" } else { "limits.callback" };
+        let (own, limit) = (self.time.own(), self.time.limit(self.handed_before()));
+        let more =
+            if limit > own + own / 10 { format!(", {limit:.1?} with what it had to work on") } else { String::new() };
+        format!("it took more CPU time than {field} of {own:?} gives it{more}: raise that if it needs more")
+    }
+
+    /// What the stream counts that the callback which runs is called for; a plugin counts nothing beyond its callback.
+    fn handed_before(&self) -> usize {
+        match self.contexts.get(&self.current) {
+            Some(Context::Stream(context)) => context.handed,
+            Some(Context::Root(_)) | None => 0,
+        }
+    }
+
+    /// What the guest was handed just now, so many bytes, is of the stream that host functions act on, if they act on one: later callbacks of
+    /// it have time for it, too.
+    pub fn count(&mut self, bytes: usize) {
+        let own = self.effective == self.current;
+        if let Ok(context) = self.stream_context() {
+            context.handed = context.handed.saturating_add(bytes);
+            if own {
+                self.time.count(bytes);
+            }
+        }
+    }
+
+    /// Host functions act on another context from now on. What a stream was handed before, the callback that names it may work on.
+    ///
+    /// # Errors
+    ///
+    /// [`Status::BadArgument`] when there is none.
+    pub fn act_on(&mut self, id: u32) -> Result<(), Status> {
+        match self.contexts.get(&id).ok_or(Status::BadArgument)? {
+            Context::Stream(context) if id != self.current && id != self.effective => self.time.hand(context.handed),
+            Context::Stream(_) | Context::Root(_) => {}
+        }
+        self.effective = id;
+        Ok(())
     }
 
     /// The stream that host functions act on.
@@ -307,6 +359,20 @@ impl Host {
                 "a call is refused the filter, or its answer, or a stream fails: requests that are not written yet may hold half of limits.memory of \
                  {most} bytes, with answers all of it, and less where the process is short of memory; raise the limit if so much \
                  is meant to be under way; further ones are not logged"
+            );
+        }
+    }
+
+    /// A plugin was to have more calls under way than it may: logged once.
+    #[cold]
+    pub fn too_many(&mut self, root: u32) {
+        let Some(plugin) = self.root_of(root).map(|root| Arc::clone(&root.plugin)) else { return };
+        if self.calls.tell(Told::TooMany, root) == Seen::First {
+            tracing::warn!(
+                filter = %plugin.name,
+                "a call is refused the filter: it has limits.calls of {} under way on this worker; raise that if so many are meant; \
+                 further ones are not logged",
+                plugin.limits.calls
             );
         }
     }

@@ -1,14 +1,14 @@
 //! Guests that misbehave: what they try costs them their machine or gets a status, and nothing else.
 
 use crate::world::{World, guest, guest_with};
-use pillion_wasm::vm::{Cause, Failure, Mourner, state::Stage};
+use pillion_wasm::vm::{Cause, Failure, Mourner, Starts};
 use std::{cell::RefCell, rc::Rc, thread, time::Duration};
 use tracing::{Event, Metadata, Subscriber, span};
 
 /// A guest whose tick does `body`; what killed it, if it was killed.
 fn tick(world: &World, imports: &str, body: &str) -> Option<Cause> {
     let text = guest_with(imports, "", &format!(r#"(func $tick (export "proxy_on_tick") (param i32) {body})"#));
-    let (machine, root) = world.staged(&text, Stage::Serving).unwrap_or_else(|refused| panic!("{refused}"));
+    let (machine, root) = world.staged(&text, &Starts::ToServe).unwrap_or_else(|refused| panic!("{refused}"));
     machine.tick(root);
     let dead = machine.dead();
     // A dead machine is asked nothing more; a living one goes on.
@@ -23,6 +23,82 @@ fn a_spin_ends_at_the_limit_and_a_trap_at_once() {
     assert_eq!(tick(&World::default(), "", "(drop (i32.div_u (i32.const 1) (i32.const 0)))"), Some(Cause::Trap));
     assert_eq!(tick(&World::default(), "", "(drop (i32.load (i32.const -8)))"), Some(Cause::Trap));
     assert_eq!(tick(&World::default(), "", "(nop)"), None);
+}
+
+/// Keeps what killed a machine.
+#[derive(Default)]
+struct Kept(RefCell<Vec<Failure>>);
+
+impl Mourner for Kept {
+    fn died(&self, failure: &Failure, _: Duration) {
+        self.0.borrow_mut().push(failure.clone());
+    }
+
+    fn holds(&self, _: usize) {}
+}
+
+/// Who reads the log learns which field to raise, and from what.
+#[test]
+fn a_limit_that_ends_a_guest_is_named_with_its_value() {
+    let words = |body: &str| {
+        let text = guest(&format!(r#"(func $tick (export "proxy_on_tick") (param i32) {body})"#));
+        let (machine, root) =
+            World::default().staged(&text, &Starts::ToServe).unwrap_or_else(|refused| panic!("{refused}"));
+        let kept = Rc::new(Kept::default());
+        let mourner: Rc<dyn Mourner> = Rc::clone(&kept) as _;
+        machine.set_mourner(Rc::downgrade(&mourner));
+        machine.tick(root);
+        let failures = kept.0.borrow();
+        failures.first().map(|failure| failure.words.clone()).expect("it died")
+    };
+    let spun = words("(loop (br 0))");
+    assert!(spun.contains("limits.callback of 20ms") && spun.contains("raise"), "{spun}");
+    let grown = words("(drop (memory.grow (i32.const 1000))) (unreachable)");
+    assert!(grown.contains("limits.memory of 16MiB") && grown.contains("unreachable"), "{grown}");
+    let deep = words("(call $tick (local.get 0))");
+    assert!(deep.contains("512KiB"), "{deep}");
+}
+
+/// CPU time that a guest's tick takes, which spins after `body` and dies of it.
+fn spins(world: &World, imports: &str, body: &str) -> Duration {
+    let now = || {
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+        Duration::try_from(now).expect("it goes forward")
+    };
+    let text = guest_with(
+        imports,
+        "",
+        &format!(r#"(func (export "proxy_on_tick") (param i32) (local $n i32) {body} (loop (br 0)))"#),
+    );
+    let (machine, root) = world.staged(&text, &Starts::ToServe).unwrap_or_else(|refused| panic!("{refused}"));
+    let begun = now();
+    machine.tick(root);
+    assert_eq!(machine.dead(), Some(Cause::Timeout));
+    now().saturating_sub(begun)
+}
+
+#[test]
+fn what_is_handed_over_and_no_more_is_time_and_never_more_than_five_times() {
+    let world = World { callback: Duration::from_millis(50), ..World::default() };
+    let shared = r#"(import "env" "proxy_get_shared_data" (func $get (param i32 i32 i32 i32 i32) (result i32)))
+        (import "env" "proxy_set_shared_data" (func $set (param i32 i32 i32 i32 i32) (result i32)))"#;
+    let again = |at: i32, times: i32| {
+        format!(
+            "(drop (memory.grow (i32.const 190)))
+            (drop (call $set (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 100000) (i32.const 0)))
+            (loop $again (drop (call $get (i32.const 0) (i32.const 0) (i32.const {at}) (i32.const 4) (i32.const 8)))
+                (br_if $again (i32.lt_u (local.tee $n (i32.add (local.get $n) (i32.const 1))) (i32.const {times}))))"
+        )
+    };
+    let slack = Duration::from_millis(40);
+    let nothing = spins(&world, shared, "");
+    assert!(nothing >= world.callback && nothing < world.callback + slack, "{nothing:?}");
+    let failed = spins(&world, shared, &again(-4, 100));
+    assert!(failed < world.callback + slack, "reads that fail are handed nothing: {failed:?}");
+    let some = spins(&world, shared, &again(0, 4));
+    assert!(some > world.callback * 2 && some < world.callback * 3 + slack, "{some:?}");
+    let much = spins(&world, shared, &again(0, 100));
+    assert!(much > world.callback * 4 && much < world.callback * 5 + slack, "{much:?}");
 }
 
 /// Blocks the thread at each line that a guest logs: time in which it does not run, as on a machine that is busy.
@@ -127,7 +203,7 @@ fn a_machine_says_how_large_it_is_after_each_event() {
     let grow = r#"(func (export "proxy_on_tick") (param i32)
         (if (i32.lt_u (memory.size) (i32.const 4)) (then (drop (memory.grow (i32.const 1))))))"#;
     let world = World::default();
-    let (machine, root) = world.staged(&guest(grow), Stage::Serving).unwrap_or_else(|refused| panic!("{refused}"));
+    let (machine, root) = world.staged(&guest(grow), &Starts::ToServe).unwrap_or_else(|refused| panic!("{refused}"));
     let listens = Rc::new(Listens::default());
     let mourner: Rc<dyn Mourner> = Rc::clone(&listens) as _;
     machine.set_mourner(Rc::downgrade(&mourner));
@@ -154,7 +230,7 @@ fn tables_grow_within_the_limit_of_memory() {
         (0..20).map(grow).collect::<String>()
     ));
     let world = World { callback: Duration::from_secs(20), ..World::default() };
-    let (machine, root) = world.staged(&text, Stage::Serving).unwrap_or_else(|refused| panic!("{refused}"));
+    let (machine, root) = world.staged(&text, &Starts::ToServe).unwrap_or_else(|refused| panic!("{refused}"));
     let before = machine.memory();
     machine.tick(root);
     assert_eq!(machine.dead(), Some(Cause::Memory));
@@ -171,7 +247,8 @@ fn a_plugin_that_does_not_start_ends_the_machine_it_joined() {
                (if (i32.gt_u (global.get $plugins) (i32.const 1)) (then (unreachable)))
                (i32.const 1))"#,
     );
-    let (machine, root) = World::default().staged(&text, Stage::Serving).unwrap_or_else(|refused| panic!("{refused}"));
+    let (machine, root) =
+        World::default().staged(&text, &Starts::ToServe).unwrap_or_else(|refused| panic!("{refused}"));
     let plugin = machine.plugin(root).expect("it is in it");
     assert!(machine.add_root(&plugin, None).is_err());
     assert_eq!(machine.dead(), Some(Cause::Trap), "a guest that trapped is not entered again, by nobody's stream");
@@ -194,7 +271,7 @@ fn a_dead_machines_memory_is_given_back_before_it_is_dropped() {
     );
     let world = World { memory: 128 << 20, callback: Duration::from_secs(20), ..World::default() };
     let text = guest_with("", "", &format!(r#"(func (export "proxy_on_tick") (param i32) {fill} (unreachable))"#));
-    let (machine, root) = world.staged(&text, Stage::Serving).unwrap_or_else(|refused| panic!("{refused}"));
+    let (machine, root) = world.staged(&text, &Starts::ToServe).unwrap_or_else(|refused| panic!("{refused}"));
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
     assert_eq!(runtime.block_on(machine.release()), Duration::ZERO, "nothing is taken from one that lives");
     machine.tick(root);
@@ -216,7 +293,8 @@ fn an_allocator_that_re_enters_ends_its_machine() {
            (func (export "proxy_on_tick") (param i32)
                (drop (call $get (i32.const 6) (i32.const 0) (i32.const 100) (i32.const 0) (i32.const 4))))"#,
     );
-    let (machine, root) = World::default().staged(&text, Stage::Serving).unwrap_or_else(|refused| panic!("{refused}"));
+    let (machine, root) =
+        World::default().staged(&text, &Starts::ToServe).unwrap_or_else(|refused| panic!("{refused}"));
     machine.tick(root);
     assert_eq!(machine.dead(), Some(Cause::Abi));
 }
@@ -258,7 +336,8 @@ fn bad_pointers_of_allocators_are_statuses() {
 #[test]
 fn a_tick_of_a_plugin_that_is_gone_is_nothing() {
     let text = guest(r#"(func (export "proxy_on_tick") (param i32) (unreachable))"#);
-    let (machine, root) = World::default().staged(&text, Stage::Serving).unwrap_or_else(|refused| panic!("{refused}"));
+    let (machine, root) =
+        World::default().staged(&text, &Starts::ToServe).unwrap_or_else(|refused| panic!("{refused}"));
     machine.tick(root + 1);
     assert_eq!(machine.dead(), None);
 }

@@ -81,6 +81,13 @@ fn each_version_has_its_functions() {
     }
 }
 
+/// Of a second one nobody would know how much of it is touched.
+#[test]
+fn a_module_has_one_memory_at_most() {
+    let words = refusal(&guest("(memory (export \"more\") 1)"));
+    assert!(words.contains("it has 2 memories: build it with one"), "{words}");
+}
+
 #[test]
 fn exports_of_another_signature_are_named() {
     let words =
@@ -136,6 +143,14 @@ fn a_guest_that_traps_or_spins_at_its_start_is_told_with_its_functions() {
     assert!(words.contains("_initialize failed (timeout)"), "{words}");
     let words = refusal(&guest(r#"(func $start (loop (br 0))) (start $start)"#));
     assert!(words.contains("start function failed (timeout)"), "{words}");
+    assert!(words.contains("limits.start of 500ms") && words.contains("raise"), "{words}");
+    let configure = |body: &str| {
+        refusal(&guest(&format!(r#"(func (export "proxy_on_configure") (param i32 i32) (result i32) {body})"#)))
+    };
+    let words = configure("(loop (br 0)) (i32.const 1)");
+    assert!(words.contains("limits.start of 500ms"), "{words}");
+    let words = configure("(drop (memory.grow (i32.const 1000))) (unreachable)");
+    assert!(words.contains("limits.memory of 16MiB"), "{words}");
 }
 
 #[test]
@@ -156,7 +171,8 @@ fn a_module_that_initialises_itself_has_the_log_and_nothing_else() {
 fn a_memory_larger_than_allowed_is_refused() {
     let text = guest("").replace(r#"(memory (export "memory") 2)"#, r#"(memory (export "memory") 2000)"#);
     assert!(matches!(World::default().machine(&text), Err(Refused::Start(_))));
-    assert!(refusal(&text).contains("cannot be instantiated"));
+    let words = refusal(&text);
+    assert!(words.contains("cannot be instantiated") && words.contains("limits.memory of 16MiB"), "{words}");
 }
 
 #[test]
@@ -164,7 +180,7 @@ fn tables_that_are_together_larger_than_allowed_are_refused() {
     let tables = |number| guest(&"(table 200000 funcref)".repeat(number));
     assert!(World::default().machine(&tables(8)).is_ok());
     let words = refusal(&tables(12));
-    assert!(words.contains("cannot be instantiated") && words.contains("16777216 bytes"), "{words}");
+    assert!(words.contains("cannot be instantiated") && words.contains("limits.memory of 16MiB"), "{words}");
     assert!(refusal(&guest("(table 200001 funcref)")).contains("cannot be instantiated"));
 }
 

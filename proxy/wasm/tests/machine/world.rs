@@ -7,7 +7,7 @@ use pillion_wasm::{
     module::{Module, ModuleError},
     plugin::{MachineSpec, Node, Plugin},
     shared::Shared,
-    vm::{Machine, StartError, state::Stage},
+    vm::{Machine, StartError, Starts},
 };
 use std::{rc::Rc, sync::Arc, time::Duration};
 
@@ -80,10 +80,10 @@ impl World {
     }
 
     pub(crate) fn machine(&self, text: &str) -> Result<Rc<Machine>, Refused> {
-        self.staged(text, Stage::Serving).map(|(machine, _)| machine)
+        self.staged(text, &Starts::ToServe).map(|(machine, _)| machine)
     }
 
-    pub(crate) fn staged(&self, text: &str, stage: Stage) -> Result<(Rc<Machine>, u32), Refused> {
+    pub(crate) fn staged(&self, text: &str, starts: &Starts) -> Result<(Rc<Machine>, u32), Refused> {
         let module = self.module(text)?;
         let spec = Arc::new(MachineSpec {
             vm_id: "v".to_owned(),
@@ -114,7 +114,7 @@ impl World {
         });
         let runtime = engine::runtime().expect("this machine runs the engine");
         let (machine, _told) =
-            Machine::start(runtime, &module, &spec, plugin.limits.start, stage).map_err(Refused::Start)?;
+            Machine::start(runtime, &module, &spec, plugin.limits.start, starts).map_err(Refused::Start)?;
         let root = machine.add_root(&plugin, None).map_err(Refused::Start)?;
         Ok((machine, root))
     }
@@ -132,7 +132,7 @@ impl World {
                     (i32.const 1))"#
             ),
         );
-        self.staged(&text, Stage::Trial).unwrap_or_else(|refused| panic!("{refused}: {text}"));
+        self.staged(&text, &Starts::on_trial()).unwrap_or_else(|refused| panic!("{refused}: {text}"));
         let (value, _) = self.shared.data.get("v", b"").expect("the guest said something");
         u32::from_le_bytes(*value.first_chunk().expect("a word"))
     }

@@ -178,6 +178,24 @@ fn a_stream_takes_what_its_filter_may_hold_and_fails_beyond() {
 }
 
 #[test]
+fn calls_beyond_those_that_may_be_under_way_are_refused_by_a_limit_that_is_named() {
+    let text = streamer(
+        &[],
+        r#"(func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32) (local $opened i32)
+               (loop $next (br_if $next (i32.eqz (call $open))))
+               (drop (call $open))
+               (i32.const 0))"#,
+    );
+    let ((), said) = warned(|| {
+        run(vec![Guest::new("scan", text)], async |world| {
+            assert_eq!(world.get("/").await.status, 200);
+        });
+    });
+    assert_eq!(said.len(), 1, "{said:?}");
+    assert!(said[0].contains("limits.calls of 10 under way") && said[0].contains("scan"), "{said:?}");
+}
+
+#[test]
 fn what_a_plugin_has_under_way_is_given_up_as_it_goes() {
     let text = streamer(
         &[("set_tick_period_milliseconds", 1)],

@@ -1,7 +1,7 @@
 //! Guests that fail: their streams are answered as their policy says, and others' as ever.
 
 use crate::{
-    warnings::warned_by,
+    warnings::{warned, warned_by},
     world::{Guest, guest, run},
 };
 use std::time::{Duration, Instant};
@@ -54,6 +54,35 @@ fn who_kills_a_machine_now_and_then_does_not_keep_it_from_others() {
             assert!(down.elapsed() < Duration::from_secs(2), "death {death} took {:?}", down.elapsed());
         }
     });
+}
+
+/// Whose guest dies of several things in turn reads each once, and not without end.
+#[test]
+fn each_kind_of_death_is_logged_once() {
+    let text = guest(
+        &[("get_header_map_value", 5)],
+        r#"(data (i32.const 0) ":path")
+           (func $spin (loop (br 0)))
+           (func $trap (unreachable))
+           (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32) (local $letter i32)
+               (drop (call $get_header_map_value (i32.const 0) (i32.const 0) (i32.const 5) (i32.const 16) (i32.const 20)))
+               (local.set $letter (i32.load8_u offset=1 (i32.load (i32.const 16))))
+               (if (i32.eq (local.get $letter) (i32.const 116)) (then (call $trap)))
+               (if (i32.eq (local.get $letter) (i32.const 115)) (then (call $spin)))
+               (i32.const 0))"#,
+    );
+    let ((), said) = warned(|| {
+        let guest = Guest { callback: Duration::from_millis(1), ..Guest::new("both", text) };
+        run(vec![guest], async |world| {
+            for path in ["/trap", "/spin", "/trap"] {
+                world.until("/good", |answer| answer.status == 200).await;
+                assert_eq!(world.get(path).await.status, 503);
+            }
+        });
+    });
+    let said: Vec<_> = said.iter().filter(|line| line.starts_with("the wasm filter died")).collect();
+    assert_eq!(said.len(), 2, "{said:?}");
+    assert!(said[0].contains("trap < ") && said[1].contains("limits.callback of 1ms"), "{said:?}");
 }
 
 #[test]

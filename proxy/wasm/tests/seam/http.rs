@@ -117,6 +117,33 @@ fn a_paused_request_goes_on_from_a_tick() {
     });
 }
 
+/// As Envoy's `WasmService`: it ticks, and what it learns others read.
+#[test]
+fn a_filter_that_no_chain_names_runs_all_the_same() {
+    let service = guest(
+        &[("set_tick_period_milliseconds", 1), ("set_shared_data", 5)],
+        r#"(data (i32.const 0) "told")
+           (func (export "proxy_on_configure") (param i32 i32) (result i32)
+               (drop (call $set_tick_period_milliseconds (i32.const 5))) (i32.const 1))
+           (func (export "proxy_on_tick") (param i32)
+               (drop (call $set_shared_data (i32.const 0) (i32.const 4) (i32.const 0) (i32.const 4) (i32.const 0))))"#,
+    );
+    let reader = guest(
+        &[("get_shared_data", 5), ("send_local_response", 8)],
+        r#"(data (i32.const 0) "told")
+           (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+               (if (call $get_shared_data (i32.const 0) (i32.const 4) (i32.const 16) (i32.const 20) (i32.const 24)) (then
+                   (drop (call $send_local_response (i32.const 404) (i32.const 0) (i32.const 0) (i32.const 0)
+                       (i32.const 0) (i32.const 0) (i32.const 0) (i32.const -1)))
+                   (return (i32.const 1))))
+               (i32.const 0))"#,
+    );
+    let service = Guest { chained: false, ..Guest::new("service", service) };
+    run(vec![service, Guest::new("reader", reader)], async |world| {
+        world.until("/", |answer| answer.status == 200).await;
+    });
+}
+
 #[test]
 fn properties_are_there_in_their_phases() {
     // The request's path in `x-prop` of the request; gone in the response, where the code is there.

@@ -6,6 +6,7 @@ mod calls;
 mod configurations;
 mod faults;
 mod http;
+mod time;
 #[path = "../warnings/mod.rs"]
 mod warnings;
 mod world;

@@ -1,8 +1,8 @@
 //! A worker with one listener whose requests pass wasm filters, and the origin behind it.
 
 use pillion_config::model::{
-    AllowedCapabilities, AllowedClusters, BodyBuffer, Config, FailPolicy, Filter, FilterIndex, FilterKind, Name, Wasm,
-    WasmLimits, WasmSource,
+    AllowedCapabilities, AllowedClusters, BodyBuffer, Config, FailPolicy, Filter, FilterIndex, FilterKind, Name,
+    Stands, Wasm, WasmLimits, WasmSource,
 };
 use pillion_core::{
     downstream::limit::{Limit, PressureGauge},
@@ -35,6 +35,11 @@ pub(crate) struct Guest {
     pub(crate) configuration: &'static str,
     /// Bytes of an answer to a call.
     pub(crate) call_response: usize,
+    /// CPU time of a callback.
+    pub(crate) callback: Duration,
+    /// Whether requests pass it.
+    pub(crate) chained: bool,
+    /// Lines a second.
     pub(crate) log_lines: u32,
 }
 
@@ -47,6 +52,8 @@ impl Guest {
             allowed: AllowedClusters::All,
             configuration: "",
             call_response: 1 << 20,
+            callback: Duration::from_millis(50),
+            chained: true,
             log_lines: 1000,
         }
     }
@@ -155,10 +162,20 @@ impl World {
 
     /// One request on a connection of its own.
     pub(crate) async fn ask(&self, head: &str, body: &str) -> Answer {
-        let mut socket = TcpStream::connect(self.address).await.unwrap();
         let length = if body.is_empty() { String::new() } else { format!("Content-Length: {}\r\n", body.len()) };
-        let request = format!("{head}\r\nHost: test\r\n{length}Connection: close\r\n\r\n{body}");
-        socket.write_all(request.as_bytes()).await.unwrap();
+        self.send(&[&format!("{head}\r\nHost: test\r\n{length}Connection: close\r\n\r\n{body}")]).await
+    }
+
+    /// A request as it is on the wire, the last of its connection; after each part but the last it is waited for a moment.
+    pub(crate) async fn send(&self, parts: &[&str]) -> Answer {
+        let mut socket = TcpStream::connect(self.address).await.unwrap();
+        for (at, part) in parts.iter().enumerate() {
+            if at > 0 {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            // One that is answered early is not read to its end.
+            socket.write_all(part.as_bytes()).await.ok();
+        }
         let mut bytes = Vec::new();
         socket.read_to_end(&mut bytes).await.ok();
         let text = String::from_utf8_lossy(&bytes).into_owned();
@@ -206,7 +223,7 @@ fn config(address: SocketAddr, upstream: SocketAddr, guests: &[Guest]) -> Config
                 allowed_clusters: guest.allowed.clone(),
                 allowed_capabilities: AllowedCapabilities::All,
                 limits: WasmLimits {
-                    callback: Duration::from_millis(50),
+                    callback: guest.callback,
                     start: Duration::from_secs(5),
                     memory: 16 << 20,
                     calls: 10,
@@ -219,10 +236,11 @@ fn config(address: SocketAddr, upstream: SocketAddr, guests: &[Guest]) -> Config
             })),
             fail: guest.fail,
             body_buffer: BodyBuffer::default(),
+            stands: Stands::default(),
         })
     };
     config.filters = guests.iter().map(filter).collect();
-    let all: Arc<[FilterIndex]> = (0..guests.len()).map(FilterIndex).collect();
+    let all: Arc<[FilterIndex]> = (0..guests.len()).filter(|at| guests[*at].chained).map(FilterIndex).collect();
     let listener = Arc::make_mut(&mut config.listeners[0]);
     Arc::make_mut(&mut listener.routes[0]).filters = Some(all);
     config
@@ -248,7 +266,7 @@ async fn serve(listener: TcpListener, seen: Arc<Mutex<Vec<String>>>) {
                         rest.split("\r\n").next().and_then(|digits| digits.parse().ok()).unwrap_or(0)
                     });
                 let chunked = head.to_ascii_lowercase().contains("transfer-encoding: chunked");
-                if body.len() < length || (chunked && !body.ends_with("0\r\n\r\n")) {
+                if body.len() < length || (chunked && !(body.contains("\r\n0\r\n") && body.ends_with("\r\n\r\n"))) {
                     if socket.read_buf(&mut bytes).await.unwrap_or(0) == 0 {
                         seen.lock().unwrap().push(format!("cut {head}"));
                         return;

@@ -1,4 +1,4 @@
-//! What is logged as a warning while something runs.
+//! What is logged as a warning or an error while something runs.
 
 use std::{
     fmt::Debug,
@@ -10,12 +10,12 @@ use tracing::{
     span,
 };
 
-/// Keeps warnings by targets that begin so: each is its message, then its fields as `name=value`.
+/// Keeps warnings and errors by targets that begin so: each is its message, then its fields as `name=value`.
 struct Warnings(&'static str, Mutex<Vec<String>>);
 
 impl Subscriber for Warnings {
     fn enabled(&self, of: &Metadata<'_>) -> bool {
-        of.target().starts_with(self.0) && *of.level() == Level::WARN
+        of.target().starts_with(self.0) && *of.level() <= Level::WARN
     }
 
     fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
@@ -46,7 +46,7 @@ impl Subscriber for Warnings {
     fn exit(&self, _: &span::Id) {}
 }
 
-/// What `f` gives, and the warnings of the crate that it logs on this thread.
+/// What `f` gives, and the warnings and errors of the crate that it logs on this thread.
 pub(crate) fn warned<R>(f: impl FnOnce() -> R) -> (R, Vec<String>) {
     warned_by("pillion_wasm", f)
 }

@@ -9,7 +9,7 @@ use pillion_config::model::*;
 use serde_json::{Value, json};
 
 pub(super) fn filter(filter: &Filter) -> Value {
-    let Filter { name, route, kind, fail, body_buffer: BodyBuffer { http1, http2 } } = filter;
+    let Filter { name, route, kind, fail, body_buffer: BodyBuffer { http1, http2 }, stands: _ } = filter;
     let (word, kind) = match kind {
         FilterKind::Wasm(wasm) => ("wasm", wasm_of(wasm)),
         FilterKind::Headers(rules) => ("headers", rules.iter().map(rule).collect()),

@@ -178,7 +178,7 @@ async fn user_and_password_go_to_the_server_they_are_written_for() {
 async fn a_server_that_wants_other_credentials_is_said_to() {
     for line in ["401 Unauthorized", "403 Forbidden"] {
         let (outcome, _) = fetched(&url(serve(vec![status(line)])), Patience::Start).await;
-        let Err(Fault { words, away: false }) = outcome else { panic!("{outcome:?}") };
+        let Err(Fault { words, away: false, .. }) = outcome else { panic!("{outcome:?}") };
         assert!(words.contains(&format!("{line}, it wants other credentials than the URL has")), "{words}");
     }
 }
@@ -187,7 +187,7 @@ async fn a_server_that_wants_other_credentials_is_said_to() {
 async fn what_a_server_says_for_good_is_asked_once() {
     for line in ["404 Not Found", "403 Forbidden", "501 Not Implemented", "204 No Content"] {
         let (outcome, _) = fetched(&url(serve(vec![status(line), text(WASM)])), Patience::Start).await;
-        let Err(Fault { words, away: false }) = outcome else { panic!("{line}: {outcome:?}") };
+        let Err(Fault { words, away: false, .. }) = outcome else { panic!("{line}: {outcome:?}") };
         assert!(
             words.contains(&line[..3]) && words.contains("/a.wasm: ") && words.contains("not tried again"),
             "{words}"
@@ -200,7 +200,7 @@ async fn what_a_server_says_for_good_is_asked_once() {
 async fn a_reload_is_told_no_after_three_attempts() {
     let port = serve(vec![status("500 Oh"), status("429 Slowly"), status("503 Oh"), text(WASM)]);
     let (outcome, _) = fetched(&url(port), Patience::Reload).await;
-    let Err(Fault { words, away: true }) = outcome else { panic!("{outcome:?}") };
+    let Err(Fault { words, away: true, .. }) = outcome else { panic!("{outcome:?}") };
     assert!(words.contains("answered 503") && words.contains("(3 attempts in"), "{words}");
 }
 
@@ -218,7 +218,7 @@ async fn a_start_waits_no_longer_than_it_is_told() {
     let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let begun = Instant::now();
     let (outcome, _) = fetched(&WasmUrl { retry_for: Duration::from_secs(2), ..url(gone) }, Patience::Start).await;
-    let Err(Fault { words, away: true }) = outcome else { panic!("{outcome:?}") };
+    let Err(Fault { words, away: true, .. }) = outcome else { panic!("{outcome:?}") };
     assert!(
         words.contains("refused") && words.contains("attempts in 2 s") && words.contains("fetch_retry_for"),
         "{words}"
@@ -256,7 +256,7 @@ async fn what_is_larger_than_modules_may_be_is_not_read_on() {
     });
     for answer in [said, endless] {
         let (outcome, _) = fetched(&url(serve(vec![answer])), Patience::Start).await;
-        let Err(Fault { words, away: false }) = outcome else { panic!("{outcome:?}") };
+        let Err(Fault { words, away: false, .. }) = outcome else { panic!("{outcome:?}") };
         assert!(words.contains("larger than 64 MiB"), "{words}");
     }
 }

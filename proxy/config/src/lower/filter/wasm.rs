@@ -100,7 +100,14 @@ pub(super) fn wasm(cx: &mut Lowering<'_, '_>, wasm: document::Wasm, at: Place, n
     let host = wasm.host_environment.elements();
     let mut host_environment = Vec::new();
     for (Scalar(name), place) in cx.elements(host_at, host) {
-        if variable(cx, &name, place) {
+        // Which of two a guest saw would be its libc's choice.
+        if environment.iter().any(|(known, _)| *known == name) || host_environment.contains(&name) {
+            let again = quoted(&name);
+            cx.error(
+                place,
+                format!("the variable {again} is in `environment` or in this list already; remove one of the two"),
+            );
+        } else if variable(cx, &name, place) {
             host_environment.push(name);
         }
     }
@@ -152,6 +159,19 @@ fn limits(field: Field<document::WasmLimits>, at: Place) -> Option<WasmLimits> {
 /// What every module begins with (WebAssembly core specification §5.5.16).
 const MAGIC: &[u8] = b"\0asm";
 
+/// What a component begins with: another layer than a module's (component model, Binary.md).
+const LAYER: &[u8] = b"\x01\x00";
+
+/// What is said of a module that is a component.
+pub const COMPONENT: &str = "a WebAssembly component, which proxy-wasm does not know: build a core module, for wasm32-unknown-unknown or \
+                             wasm32-wasip1 (`cargo component` and the target wasm32-wasip2 make components)";
+
+/// Whether this is a component.
+#[must_use]
+pub fn is_component(bytes: &[u8]) -> bool {
+    bytes.starts_with(MAGIC) && bytes.get(6..8) == Some(LAYER)
+}
+
 fn module_file(cx: &mut Lowering<'_, '_>, file: &str, place: Place) -> Option<WasmSource> {
     let base = cx.file.path().parent().unwrap_or(Path::new(""));
     let path = base.join(file);
@@ -159,6 +179,10 @@ fn module_file(cx: &mut Lowering<'_, '_>, file: &str, place: Place) -> Option<Wa
         cx.files.push(path.clone());
     }
     match (cx.read)(&path) {
+        Ok(bytes) if is_component(&bytes) => {
+            cx.error(place, format!("the file {} is {COMPONENT}", quoted(&path.to_string_lossy())));
+            None
+        }
         Ok(bytes) if bytes.starts_with(MAGIC) => {
             let mut hasher = DefaultHasher::new();
             bytes.hash(&mut hasher);
@@ -179,6 +203,10 @@ fn module_file(cx: &mut Lowering<'_, '_>, file: &str, place: Place) -> Option<Wa
 fn inline(cx: &mut Lowering<'_, '_>, text: &str, place: Place) -> Option<WasmSource> {
     let text: String = text.chars().filter(|character| !character.is_ascii_whitespace()).collect();
     match base64::engine::general_purpose::STANDARD.decode(text) {
+        Ok(bytes) if is_component(&bytes) => {
+            cx.error(place, format!("this is {COMPONENT}"));
+            None
+        }
         Ok(bytes) if bytes.starts_with(MAGIC) => Some(WasmSource::Inline(bytes.into())),
         Ok(_) => {
             cx.error(place, "this is base64, but not of a WebAssembly module");

@@ -3,6 +3,7 @@
 //! ```text
 //!  FrameGuarded ─► h2::server::Connection ─► serve_stream() ─► check ─► service ─► respond ─► pump
 //!       └─ Watch ─► Driver (signals, breaches, deadlines) ─► GOAWAY
+//!                      └─ Way (how far windows are opened) ─► SETTINGS, PING
 //! ```
 //!
 //! It stands behind `guard::http2` and before `exchange/`. It never invents an answer (h2 itself sends a bare 431 for
@@ -14,13 +15,14 @@ pub mod check;
 mod deadlines;
 mod settings;
 mod stream;
+mod way;
 
 use super::{Cut, Decoded, boxed};
 use crate::{
     body::BodyError,
     downstream::{
         guard::http2::{Breach, FrameGuarded, Watch},
-        windows::Window,
+        windows::{Back, Window},
     },
     drain::{Control, Signal},
     io::Gone,
@@ -44,6 +46,7 @@ use tokio::{
     io::{AsyncRead, AsyncWrite},
     task::spawn_local,
 };
+use way::{Told, Way};
 
 /// Streams that are started in one turn. They run before the next ones are: one that waits in h2 takes a tenth of the memory of one
 /// that is started, and what is started is refused where memory is short.
@@ -147,19 +150,23 @@ where
         Ok(greeted) => greeted,
         Err(end) => return Served { end, tally },
     };
-    let window = Window::new(control.windows(), settings.windows.0, settings.windows.1);
+    let window = Window::new(control.windows(), settings.windows.0, settings.windows.1, Back::AtRest);
     let pace = Rc::clone(window.pace());
+    let way = Way::new(window);
     let shared = Rc::new(Shared { service, settings, tally: Rc::clone(&tally), gone, pace });
     let streams = Rc::clone(&shared);
-    let mut driver = Driver { connection, window, watch, control, deadlines, tally: &tally, phase: Phase::Serving };
-    let end = poll_fn(|cx| {
-        driver.poll(cx, &mut |(request, respond)| {
-            spawn_local(boxed(|| serve_stream(request, respond, Rc::clone(&streams))));
-            // Each that is served holds on to it, as we do twice.
-            Rc::strong_count(&streams) - 2
-        })
+    let mut driver = Driver { connection, way, watch, control, deadlines, tally: &tally, phase: Phase::Serving };
+    let start = |(request, respond)| {
+        spawn_local(boxed(|| serve_stream(request, respond, Rc::clone(&streams))));
+    };
+    // Each that is served holds on to it, as we do twice. Tunnels are no more served.
+    let open = || Rc::strong_count(&streams) - 2 + tally.tunnels.get() as usize;
+    poll_fn(|cx| {
+        streams.pace.remember(cx);
+        Poll::Ready(())
     })
     .await;
+    let end = poll_fn(|cx| driver.poll(cx, &start, &open)).await;
     tally.resets_sent.set(driver.watch.blamed());
     // A header block that never ended was no request yet.
     let unfinished = u32::from(driver.watch.owed().is_some());
@@ -231,7 +238,7 @@ async fn greet<S: AsyncRead + AsyncWrite + Unpin>(
 
 struct Driver<'a, S> {
     connection: Box<Connection<FrameGuarded<S>, Bytes>>,
-    window: Window,
+    way: Way,
     watch: Rc<Watch>,
     control: Rc<Control>,
     deadlines: Deadlines,
@@ -251,7 +258,7 @@ enum Phase {
 type Stream = (http::Request<h2::RecvStream>, h2::server::SendResponse<Bytes>);
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, S> {
-    fn poll(&mut self, cx: &mut Context<'_>, start: &mut dyn FnMut(Stream) -> usize) -> Poll<End> {
+    fn poll(&mut self, cx: &mut Context<'_>, start: &dyn Fn(Stream), open: &dyn Fn() -> usize) -> Poll<End> {
         self.control.set_waker(cx);
         self.watch.begin_turn();
         loop {
@@ -266,8 +273,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, S> {
                 match accepted {
                     Some(Ok(stream)) => {
                         self.tally.count(&self.tally.requests);
-                        let open = start(stream) + self.tally.tunnels.get() as usize;
-                        self.window.fit(open, &mut *self.connection);
+                        start(stream);
+                        self.way.fit(open(), &mut *self.connection);
                         started += 1;
                         if started == AT_ONCE {
                             cx.waker().wake_by_ref();
@@ -277,6 +284,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, S> {
                     Some(Err(error)) => return Poll::Ready(self.end(end_of(&error))),
                     None => return Poll::Ready(self.end(End::Closed)),
                 }
+            }
+            if self.way.tend(cx, started, open, &mut self.connection) == Told::Something {
+                continue;
             }
             if self.may_rest() {
                 self.close(End::Shed, Reason::NO_ERROR);

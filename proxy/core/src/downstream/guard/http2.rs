@@ -170,9 +170,9 @@ pub struct FrameLimits {
     pub resets: u32,
     /// Streams reset by us for the peer's errors.
     pub reset_by_us: u32,
-    /// PING received beyond those that DATA sent has earned.
+    /// PING received beyond those that DATA sent has earned and those that answer ours.
     pub pings: u32,
-    /// SETTINGS received.
+    /// SETTINGS received beyond those that acknowledge ours.
     pub settings: u32,
     /// DATA without data and without END_STREAM.
     pub empty_data: u32,

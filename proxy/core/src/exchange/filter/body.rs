@@ -165,6 +165,7 @@ impl Shared {
             half.reading = Reading::Yes;
             std::mem::replace(&mut half.source, Incoming::Empty)
         };
+        source.gather(|| self.slots.iter().any(|slot| slot.stage(side).borrow().bytes() > 0));
         let polled = Pin::new(&mut source).poll_frame(cx).map(|frame| {
             let end = !matches!(&frame, Some(Ok(frame)) if frame.is_data()) || source.is_end_stream();
             (frame, End::when(end))

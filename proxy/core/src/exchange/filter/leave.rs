@@ -111,9 +111,15 @@ impl Shared {
     }
 
     /// A filter wants a body that the client holds back until it is told to go on (RFC 9110 §10.1.1).
-    fn ask_for_body(&self, interim: Option<&Interim>) {
-        if let Some(head) = &mut self.request.borrow_mut().head {
-            head.forget(&header::EXPECT);
+    pub(super) fn ask_for_body(&self, interim: Option<&Interim>) {
+        {
+            let mut half = self.request.borrow_mut();
+            if std::mem::replace(&mut half.asked_for, true) {
+                return;
+            }
+            if let Some(head) = &mut half.head {
+                head.forget(&header::EXPECT);
+            }
         }
         if let Some(interim) = interim {
             let mut response = Response::new(());

@@ -103,14 +103,35 @@ pub type Loading<'a> = Pin<Box<dyn Future<Output = Result<Arc<dyn Factory>, Load
 
 /// Why a filter cannot be loaded, in words for an operator.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("filters: {filter}: {reason}")]
+#[error("{}filter {filter}{}: {reason}", leading(.at), configured_by(.route.as_ref()))]
 pub struct LoadError {
+    /// Where it is written, `file:line:column: path`; empty: nowhere.
+    pub at: String,
     /// The filter's name.
     pub filter: model::Name,
+    /// The route whose own configuration it has.
+    pub route: Option<model::Name>,
     /// What is wrong, and what would be right.
     pub reason: String,
     /// What it is loaded from is somewhere else and could not be had; nothing else is known to be wrong.
     pub away: bool,
+}
+
+impl LoadError {
+    /// Of a part of this filter.
+    #[must_use]
+    pub fn of(filter: &model::Filter, part: model::Part, reason: String) -> Self {
+        let at = filter.stands.at(part).to_owned();
+        Self { at, filter: filter.name.clone(), route: filter.route.clone(), reason, away: false }
+    }
+}
+
+fn leading(at: &str) -> String {
+    if at.is_empty() { String::new() } else { format!("{at}: ") }
+}
+
+fn configured_by(route: Option<&model::Name>) -> String {
+    route.map_or_else(String::new, |route| format!(", as the route {route} configures it"))
 }
 
 /// A configured filter: immutable, shared by all workers.

@@ -293,8 +293,11 @@ async fn onward(
         None => (None, Withdrawn::No),
         Some(leaving) => upgrade::settle(*leaving, &mut parts),
     };
-    // A filter that wanted the body first has had it asked for.
+    // A filter that wanted the body first has had it asked for; where one took the field away no server will.
     let asked = survey.has(Field::Expect) && !parts.headers.contains_key(header::EXPECT);
+    if asked {
+        chain.ask_for_body(interim.as_ref());
+    }
     // What asks to leave HTTP was shown with the fields that say so.
     if changed || asked || shown_as_leaving {
         survey = Survey::of(&parts.headers);

@@ -120,6 +120,8 @@ pub(super) struct Half {
     pub(super) outside: usize,
     pub(super) reading: Reading,
     pub(super) source_ended: bool,
+    /// A client that waits for it to be asked for was told to go on.
+    pub(super) asked_for: bool,
     /// Its body was given to whoever sends it on.
     pub(super) handed_out: bool,
     /// Bytes that the head promised and that have not been fetched.
@@ -173,6 +175,7 @@ impl Default for Half {
             outside: 0,
             reading: Reading::No,
             source_ended: false,
+            asked_for: false,
             handed_out: false,
             length: None,
             waker: None,

@@ -228,31 +228,6 @@ fn an_answer_may_come_later_and_then_nothing_is_sent_upstream() {
 }
 
 #[test]
-fn a_grpc_client_is_answered_in_its_own_terms() {
-    for (given, expected) in [(None, "7"), (Some(9), "9")] {
-        script("a", move |event, stream| {
-            if let Event::RequestHeaders(_) = event {
-                stream.reply(LocalReply { grpc_status: given, ..reply(403, "not you") }).unwrap();
-            }
-            Do::Continue
-        });
-        run(
-            ONE_H2,
-            |_, _| h2_server(tell),
-            |world| async move {
-                let mut sender = http2(&world).await;
-                let call = request("POST", "/s/m").header("content-type", "application/grpc").body(()).unwrap();
-                let response = fetch(&mut sender, call).await.unwrap();
-                assert_eq!(response.status(), 200);
-                assert_eq!(response.headers()["grpc-status"], expected);
-                assert_eq!(response.headers()["grpc-message"], "not you");
-                one_record(&world, (200, "-", "by_filter", "-")).await;
-            },
-        );
-    }
-}
-
-#[test]
 fn a_failure_follows_the_filters_policy() {
     for phase in 0..6 {
         for (name, setup) in [("a", ONE), ("a-open", Setup { filters: &["a-open"], ..PLAIN })] {

@@ -297,6 +297,32 @@ fn a_body_that_waits_to_be_asked_for_is_asked_for() {
 }
 
 #[test]
+fn a_body_is_asked_for_where_a_filter_took_away_what_the_server_would_ask_by() {
+    script("a", |event, stream| {
+        if let Event::RequestHeaders(_) = event {
+            stream.headers(Map::RequestHeaders, |head| head.remove(b"expect")).unwrap();
+        }
+        Do::Continue
+    });
+    for setup in [ONE, ONE_H2] {
+        run(
+            setup,
+            move |_, _| if setup.cluster.is_empty() { echo() } else { h2_server(tell) },
+            |world| async move {
+                let mut client = world.connect();
+                let head = "POST / HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: 3\r\n\r\n";
+                client.write_all(head.as_bytes()).await.unwrap();
+                assert_eq!(crate::client::next(&mut client, true).await.status, 100);
+                client.write_all(b"abc").await.unwrap();
+                let answer = crate::client::next(&mut client, false).await;
+                assert_eq!(answer.status, 200, "and not again");
+                assert!(!answer.body.contains("expect"), "{answer:?}");
+            },
+        );
+    }
+}
+
+#[test]
 fn pieces_can_be_thrown_away() {
     script("a", |event, stream| match event {
         Event::RequestHeaders(_) => {

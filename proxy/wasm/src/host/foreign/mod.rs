@@ -68,11 +68,12 @@ pub(super) fn call(
             Ok(Given::Bytes) => (0, u32::try_from(bytes.len()).map_err(|_| Status::InternalFailure)?),
             Ok(Given::None) | Err(_) => (0, 0),
         };
-        let (memory, _) = split(caller);
+        let (memory, host) = split(caller);
         // Who gives a null pointer does not want it.
         for (at, word) in [(result, address), (result_length, size)].into_iter().filter(|(at, _)| *at != 0) {
             put_u32(memory, at, word)?;
         }
+        host.time.hand(if address == 0 { 0 } else { bytes.len() });
         done.map(drop).map_err(Stop::from)
     })
 }

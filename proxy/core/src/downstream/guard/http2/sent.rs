@@ -2,7 +2,7 @@
 
 use super::{
     Breach, Counted, FrameLimits, Window,
-    head::{DATA, END_STREAM, GOAWAY, HEADERS, Head, RST_STREAM},
+    head::{ACK, DATA, END_STREAM, GOAWAY, HEADERS, Head, PING, RST_STREAM, SETTINGS},
 };
 use std::rc::Rc;
 
@@ -13,6 +13,10 @@ pub struct Credit {
     pub(super) for_data: u32,
     /// RST_STREAM: whoever has seen an answer begin may have enough of it.
     pub(super) resets: u32,
+    /// PING with ACK: one for each that we sent.
+    pub(super) pongs: u32,
+    /// SETTINGS with ACK: likewise.
+    pub(super) acks: u32,
 }
 
 impl Credit {
@@ -91,7 +95,7 @@ impl SentFrames {
         self.refused
     }
 
-    /// Follows `bytes`, the next sent. Heads that begin an answer and DATA add to `credit`.
+    /// Follows `bytes`, the next sent. Heads that begin an answer, DATA and what must be acknowledged add to `credit`.
     ///
     /// # Errors
     ///
@@ -172,6 +176,10 @@ impl SentFrames {
             credit.for_data = (credit.for_data + FOR_DATA).min(MOST_CREDIT);
         } else if head.kind == HEADERS && head.flags & END_STREAM == 0 {
             credit.resets = (credit.resets + 1).min(MOST_RESETS);
+        } else if head.kind == PING && head.flags & ACK == 0 {
+            credit.pongs = credit.pongs.saturating_add(1);
+        } else if head.kind == SETTINGS && head.flags & ACK == 0 {
+            credit.acks = credit.acks.saturating_add(1);
         }
         self.left = head.length;
         self.filled = 0;

@@ -104,6 +104,33 @@ fn a_count_is_forgotten_after_its_window() {
 }
 
 #[test]
+fn what_answers_us_is_not_counted() {
+    let (mut guard, mut sent) = (FrameGuard::new(limits()), SentFrames::new(limits()));
+    let mut credit = Credit::default();
+    guard.feed(&opening(), &mut credit, || 0).unwrap();
+    let (ping, pong) = (frame(6, 0, 0, &[0; 8]), frame(6, 1, 0, &[0; 8]));
+    let (settings, ack) = (frame(4, 0, 0, &[0, 4, 0, 1, 0, 0]), frame(4, 1, 0, b""));
+    for _ in 0..1_000 {
+        // What we answer earns nothing.
+        sent.feed(&[&ping[..], &settings, &pong, &ack].concat(), &mut credit, || 0).unwrap();
+        guard.feed(&[&pong[..], &ack].concat(), &mut credit, || 0).unwrap();
+    }
+    sent.feed(&[&ping[..], &settings].concat(), &mut credit, || 0).unwrap();
+    let until = |guard: &mut FrameGuard, credit: &mut Credit, bytes: &[u8]| {
+        (0..).find_map(|n| guard.feed(bytes, credit, || 0).err().map(|stopped| (n, stopped.breach))).unwrap()
+    };
+    // What it asks is counted, with an answer in credit; then what answers nothing, but for that one.
+    assert_eq!(until(&mut guard, &mut credit, &ping), (limits().pings, Breach::Pings));
+    let mut guard = FrameGuard::new(limits());
+    guard.feed(&opening(), &mut credit, || 0).unwrap();
+    assert_eq!(until(&mut guard, &mut credit, &pong), (limits().pings + 1, Breach::Pings));
+    let mut guard = FrameGuard::new(limits());
+    guard.feed(&opening(), &mut credit, || 0).unwrap();
+    // Its own first one is among them.
+    assert_eq!(until(&mut guard, &mut credit, &ack), (limits().settings, Breach::Settings));
+}
+
+#[test]
 fn no_clock_is_read_below_the_limit() {
     let mut guard = FrameGuard::new(limits());
     let bytes = [opening(), frame(6, 0, 0, &[0; 8]), frame(1, 5, 1, &[0x82])].concat();

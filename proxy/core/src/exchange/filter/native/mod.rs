@@ -24,7 +24,7 @@ impl Loader for Native<'_> {
             (FilterKind::Wasm(_), None, _) => {
                 return Box::pin(async {
                     let reason = "this build runs no wasm filters".to_owned();
-                    Err(LoadError { filter: filter.name.clone(), reason, away: false })
+                    Err(LoadError::of(filter, model::Part::Definition, reason))
                 });
             }
             // With it what it has counted.

@@ -90,10 +90,16 @@ impl FrameGuard {
             SETTINGS => {
                 sized(if head.flags & ACK != 0 { head.length == 0 } else { head.length.is_multiple_of(6) })?;
                 self.look = if head.stream == 0 { Look::Settings } else { Look::Nothing };
+                if head.flags & ACK != 0 && Credit::take(&mut credit.acks) {
+                    return Ok(());
+                }
                 borne(self.settings.count(limits.settings, limits.window, clock), Breach::Settings)
             }
             PING => {
                 sized(head.length == 8)?;
+                if head.flags & ACK != 0 && Credit::take(&mut credit.pongs) {
+                    return Ok(());
+                }
                 // Who measures bandwidth (grpc-go, C core) asks once for each DATA that finds no other question under way.
                 if Credit::take(&mut credit.for_data) {
                     return Ok(());

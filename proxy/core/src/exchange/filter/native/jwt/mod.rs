@@ -56,7 +56,7 @@ enum Keys {
 impl JwtAuth {
     /// Reads the keys that the configuration holds.
     pub(super) fn load(filter: &model::Filter, model: &Jwt) -> Result<Self, LoadError> {
-        let refused = |reason: String| LoadError { filter: filter.name.clone(), reason, away: false };
+        let refused = |reason: String| LoadError::of(filter, model::Part::Definition, reason);
         let keys = match &model.keys {
             JwtKeys::Set(set) => {
                 let keys = KeySet::read(set).map_err(|error| refused(format!("the keys cannot be used: {error}")))?;

@@ -1,0 +1,217 @@
+use super::*;
+use crate::io::Stride;
+use std::{
+    sync::atomic::{AtomicUsize, Ordering},
+    task::{Context, Wake, Waker},
+};
+
+const STREAM: u32 = 65_535;
+const MOST: u32 = 100 * STREAM;
+
+/// What a peer was told last: of the connection, of streams.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+struct Told(Option<u32>, Option<u32>);
+
+impl Codec for Told {
+    fn set_connection_window(&mut self, bytes: u32) {
+        self.0 = Some(bytes);
+    }
+
+    fn set_stream_window(&mut self, bytes: u32) -> Result<(), h2::Error> {
+        self.1 = Some(bytes);
+        Ok(())
+    }
+}
+
+fn fit(window: &mut Window, streams: usize) -> Told {
+    let mut told = Told::default();
+    window.fit(streams, &mut told);
+    told
+}
+
+/// A stream takes as much as windows let it in a round trip, until it is measured no more.
+fn runs(window: &mut Window, streams: usize) -> Vec<Told> {
+    let (mut stride, pace) = (Stride::default(), Rc::clone(window.pace()));
+    let mut told = Vec::new();
+    for _ in 0..40 {
+        stride.taken(pace.window() as usize, &pace);
+        if pace.wants() {
+            pace.begin();
+            stride.taken(pace.window() as usize, &pace);
+            let mut now = Told::default();
+            window.measured(streams, &mut now);
+            told.push(now);
+        }
+    }
+    told
+}
+
+#[test]
+fn a_window_has_room_for_each_of_its_streams() {
+    let mut window = Window::new(Rc::default(), STREAM, MOST, Back::Now);
+    assert_eq!((fit(&mut window, 1), fit(&mut window, 16)), (Told::default(), Told::default()));
+    assert_eq!((fit(&mut window, 17).0, fit(&mut window, 32).0), (Some(2 << 20), None));
+    assert_eq!((fit(&mut window, 100).0, fit(&mut window, usize::MAX)), (Some(MOST), Told::default()));
+}
+
+#[test]
+fn windows_grow_within_what_clients_may_hold_and_give_it_back() {
+    let allowance = Arc::<Allowance>::default();
+    allowance.allow(6 << 20);
+    let windows = Windows::within(allowance);
+    let open = || Window::new(Rc::clone(&windows), STREAM, MOST, Back::Now);
+    let (mut one, mut other) = (open(), open());
+    assert_eq!((fit(&mut one, 48).0, fit(&mut other, 100).0), (Some(3 << 20), Some(2 << 20)));
+    assert_eq!(fit(&mut one, 100).0, None);
+    drop(other);
+    assert_eq!(fit(&mut one, 100).0, Some(4 << 20));
+    drop(one);
+    assert_eq!(windows.granted.get(), 0);
+}
+
+#[test]
+fn a_small_window_never_grows_and_a_large_stream_has_its_own() {
+    let mut small = Window::new(Rc::default(), STREAM, STREAM, Back::Now);
+    assert_eq!((fit(&mut small, 100), runs(&mut small, 1)), (Told::default(), vec![]));
+    let mut large = Window::new(Rc::default(), 4 << 20, 10 << 20, Back::Now);
+    assert_eq!((large.size, fit(&mut large, 2).0, fit(&mut large, 3).0), (4 << 20, Some(8 << 20), Some(10 << 20)));
+    assert_eq!(runs(&mut large, 1), []);
+}
+
+#[test]
+fn a_stream_that_its_window_holds_up_gets_a_larger_one() {
+    let mut window = Window::new(Rc::default(), STREAM, 4 * MOST, Back::Now);
+    let told: Vec<_> = runs(&mut window, 1).into_iter().map(|told| (told.1, told.0)).collect();
+    let connection = |stream: u32| Some(STREAM + 2 * (stream - STREAM));
+    assert_eq!(
+        told,
+        [
+            (Some(4 * STREAM), None),
+            (Some(16 * STREAM), connection(16 * STREAM).max(Some(2 << 20))),
+            (Some(64 * STREAM), connection(64 * STREAM)),
+        ]
+    );
+}
+
+#[test]
+fn a_slow_one_and_a_small_one_do_not() {
+    let mut window = Window::new(Rc::default(), STREAM, MOST, Back::Now);
+    let pace = Rc::clone(window.pace());
+    let mut measured = 0;
+    for _ in 0..1_000 {
+        // Each is over before it has used its window.
+        Stride::default().taken(STREAM as usize, &pace);
+    }
+    assert!(!pace.wants());
+    let (mut stride, mut told) = (Stride::default(), Told::default());
+    for _ in 0..1_000_000 {
+        stride.taken(1_024, &pace);
+        if pace.wants() {
+            pace.begin();
+            stride.taken(STREAM as usize / 4, &pace);
+            window.measured(1, &mut told);
+            measured += 1;
+        }
+    }
+    assert_eq!(told, Told::default());
+    assert!((10..80).contains(&measured), "{measured} in a gigabyte");
+}
+
+#[test]
+fn it_goes_back_where_streams_are_many_or_hold_what_nobody_takes() {
+    let mut window = Window::new(Rc::default(), STREAM, MOST, Back::Now);
+    assert_ne!(runs(&mut window, 1), []);
+    assert_eq!(fit(&mut window, 10).1, None, "there is room");
+    assert_eq!(fit(&mut window, 90).1, Some(STREAM), "there is none");
+    let mut window = Window::new(Rc::default(), STREAM, MOST, Back::Now);
+    assert_ne!(runs(&mut window, 1), []);
+    let pace = Rc::clone(window.pace());
+    let mut stalled: [Stride; 2] = Default::default();
+    stalled[0].holds(pace.window() / 2, &pace);
+    assert_eq!(fit(&mut window, 2).1, None);
+    stalled[1].holds(pace.window() / 2, &pace);
+    assert_eq!(fit(&mut window, 2).1, Some(STREAM));
+    assert_eq!(runs(&mut window, 2), [], "not soon");
+    let held = window.size as usize - pace.surplus();
+    assert!(held >= 2 * STREAM as usize, "and there is room for each beside it");
+}
+
+#[test]
+fn speed_takes_half_of_what_windows_may() {
+    let allowance = Arc::<Allowance>::default();
+    allowance.allow(8 << 20);
+    let windows = Windows::within(Arc::clone(&allowance));
+    let mut window = Window::new(Rc::clone(&windows), STREAM, 4 * MOST, Back::Now);
+    runs(&mut window, 1);
+    assert_eq!((window.pace().window(), windows.granted.get()), (16 * STREAM, 2 << 20));
+    let mut other = Window::new(Rc::clone(&windows), STREAM, 4 * MOST, Back::AtRest);
+    assert!(runs(&mut other, 1).iter().all(|told| *told == Told::default()), "what it begins with is for many");
+    allowance.allow(1 << 20);
+    assert_eq!(fit(&mut window, 1).1, Some(STREAM), "memory is short");
+    assert_eq!(windows.granted.get(), 1 << 20, "its connection's stays");
+    drop((window, other));
+    assert_eq!(windows.granted.get(), 0);
+}
+
+#[test]
+fn towards_clients_it_goes_back_when_nothing_is_received() {
+    let mut window = Window::new(Rc::default(), STREAM, MOST, Back::AtRest);
+    let handed_out = Rc::clone(window.pace());
+    let receives = || Rc::clone(&handed_out);
+    let one = receives();
+    assert_ne!(runs(&mut window, 1), []);
+    assert_eq!((window.pace().window(), fit(&mut window, 3).1), (16 * STREAM, None));
+    let others = [receives(), receives(), receives()];
+    assert_eq!(fit(&mut window, 4), Told(Some(MOST), None), "there is no room for twice as many");
+    let mut told = Told::default();
+    drop((one, others));
+    let last = receives();
+    window.settle(&mut told);
+    assert_eq!((told.1.take(), runs(&mut window, 1)), (None, vec![]));
+    drop(last);
+    window.settle(&mut told);
+    assert_eq!((told.1.take(), window.pace().window()), (Some(STREAM), STREAM));
+    window.settle(&mut told);
+    assert_eq!(told.1, None);
+}
+
+#[test]
+fn what_moves_at_once_behind_the_answer_is_seen_the_next_time() {
+    let mut window = Window::new(Rc::default(), STREAM, MOST, Back::AtRest);
+    let (mut stride, pace) = (Stride::default(), Rc::clone(window.pace()));
+    let mut told = Told::default();
+    // All of a window at once, then PING, and its answer before the next.
+    let mut answers = 0;
+    for _ in 0..3 {
+        stride.taken(STREAM as usize, &pace);
+        if pace.wants() {
+            pace.begin();
+            window.measured(1, &mut told);
+            answers += 1;
+        }
+    }
+    assert_eq!((answers, told.1), (2, Some(4 * STREAM)));
+}
+
+#[derive(Default)]
+struct Woken(AtomicUsize);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn what_waits_for_streams_to_be_over_hears_of_it() {
+    let woken = Arc::<Woken>::default();
+    let mut window = Window::new(Rc::default(), STREAM, MOST, Back::AtRest);
+    let pace = Rc::clone(window.pace());
+    assert_ne!(runs(&mut window, 1), []);
+    pace.remember(&Context::from_waker(&Waker::from(Arc::clone(&woken))));
+    pace.leave();
+    assert_eq!(woken.0.load(Ordering::Relaxed), 0, "nothing waits");
+    fit(&mut window, 100);
+    pace.leave();
+    assert_eq!(woken.0.load(Ordering::Relaxed), 1);
+}

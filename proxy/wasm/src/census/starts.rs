@@ -1,0 +1,255 @@
+//! What machines take that start beside others that serve: those that are [tried](Trial), and then one on each worker.
+//!
+//! They may have what is free below a line that lies a margin before where somebody is refused, or a machine given back, for want of memory:
+//! nobody who is served pays for a start. Of what all machines may grow by, which is half of what is free, a start takes at half the
+//! price: it may have the other half as well, since it is over soon.
+//!
+//! ```text
+//!  trial: room for what its module's machines were seen to touch, or for what it declares ─► its growth ─► gone
+//!                                     └─ not there: waits, two seconds in all ─► −1, or refused
+//!  workers: as much as the trial took is promised to each ─► each starts, and takes it
+//! ```
+//!
+//! At the process's first start nothing is served, and nobody counts.
+
+use super::{Before, ROOM, Room, anew, give, take, touched::Range};
+use std::{
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError, Weak,
+        atomic::{AtomicU8, AtomicUsize, Ordering::Relaxed},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+/// Bytes that may be taken until memory is looked at again.
+static STARTABLE: AtomicUsize = AtomicUsize::new(usize::MAX);
+
+/// Machines that a filter has: one on each worker.
+static MACHINES: AtomicUsize = AtomicUsize::new(1);
+
+/// Bytes of promises that are not kept yet.
+static PROMISED: AtomicUsize = AtomicUsize::new(0);
+
+static TRIALS: Mutex<Vec<Weak<Trial>>> = Mutex::new(Vec::new());
+
+/// How long a trial waits for memory in all, however often it asks: memory is looked at once a second at least.
+pub const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How often it asks meanwhile.
+pub(crate) const ASKS: Duration = Duration::from_millis(20);
+
+/// What a machine touches of what its module declares is had without asking up to here: as much as a small one of an SDK declares, of which
+/// none is denied a start.
+const SMALL: usize = 1 << 20;
+
+/// A machine that is tried, or will be. Shared by the thread that tries it, by whoever wants it tried and by the control thread, which may
+/// both [`end`](Self::end) it.
+#[derive(Debug, Default)]
+pub struct Trial {
+    /// Bytes that it took, for what its module declares and for growth.
+    taken: AtomicUsize,
+    /// Where its memory is, as its module declares it.
+    memory: OnceLock<Range>,
+    /// When it waits for memory no more.
+    until: OnceLock<Instant>,
+    /// An [`Ending`].
+    ended: AtomicU8,
+}
+
+/// Why a trial is to end before its guest has come to an end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Ending {
+    /// Nobody wants it any more.
+    Unwanted = 1,
+    /// Memory is short.
+    Pressure = 2,
+}
+
+/// There is no room for what a start needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NoRoom {
+    /// Bytes that are free for it.
+    pub free: usize,
+}
+
+impl Trial {
+    /// One that has taken nothing yet.
+    #[must_use]
+    pub fn new() -> Arc<Self> {
+        let trial = Arc::new(Self::default());
+        let mut trials = TRIALS.lock().unwrap_or_else(PoisonError::into_inner);
+        trials.retain(|trial| trial.strong_count() > 0);
+        trials.push(Arc::downgrade(&trial));
+        trial
+    }
+
+    /// It is to end. What it was told first stands.
+    pub fn end(&self, why: Ending) {
+        // Told before: it ends anyway.
+        let _ = self.ended.compare_exchange(0, why as u8, Relaxed, Relaxed);
+    }
+
+    /// Why it is to end, if it is.
+    #[must_use]
+    pub fn ending(&self) -> Option<Ending> {
+        match self.ended.load(Relaxed) {
+            0 => None,
+            told if told == Ending::Pressure as u8 => Some(Ending::Pressure),
+            _ => Some(Ending::Unwanted),
+        }
+    }
+
+    /// Takes so many bytes; waits for them as long as it has patience left, where others wait for nothing that its thread does. `false`:
+    /// they are not there, or it is to end.
+    #[must_use]
+    pub(crate) fn take(&self, more: usize) -> bool {
+        let there =
+            || (self.ending().is_none() && take_both(more)).then(|| self.taken.fetch_add(more, Relaxed)).is_some();
+        if there() {
+            return true;
+        }
+        let until = *self.until.get_or_init(|| Instant::now() + PATIENCE);
+        while self.ending().is_none() && Instant::now() < until {
+            thread::sleep(ASKS);
+            if there() {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Its memory is there.
+    pub(crate) fn is_at(&self, memory: Range) {
+        // One machine is tried in one trial.
+        let _ = self.memory.set(memory);
+    }
+
+    /// Its machine is gone.
+    pub(crate) fn gone(&self) {
+        give_both(self.taken.swap(0, Relaxed));
+    }
+
+    /// Bytes that it took and has not touched: who measures does not find them yet.
+    fn owed(&self) -> usize {
+        let taken = self.taken.load(Relaxed);
+        let memory = self.memory.get().map(|memory| Range { length: memory.length.saturating_add(taken), ..*memory });
+        taken.saturating_sub(memory.map_or(0, Range::touched))
+    }
+}
+
+/// Room that is kept for machines that workers are about to start. Shared by all workers: each takes its part.
+#[derive(Debug)]
+pub struct Promise {
+    each: usize,
+    left: AtomicUsize,
+}
+
+impl Promise {
+    /// Keeps room for a machine on each worker. `None`: nobody counts.
+    ///
+    /// # Errors
+    ///
+    /// There is none.
+    pub fn of(each: usize) -> Result<Option<Self>, NoRoom> {
+        if STARTABLE.load(Relaxed) == usize::MAX {
+            return Ok(None);
+        }
+        let left = MACHINES.load(Relaxed);
+        let all = each.saturating_mul(left);
+        if !take_both(all) {
+            return Err(NoRoom { free: free() });
+        }
+        PROMISED.fetch_add(all, Relaxed);
+        Ok(Some(Self { each, left: AtomicUsize::new(left) }))
+    }
+
+    /// A worker starts its machine, which takes what it was promised.
+    pub fn keep(&self) {
+        let left = self.left.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1));
+        if left.is_ok() {
+            break_off(self.each);
+        }
+    }
+}
+
+impl Drop for Promise {
+    fn drop(&mut self) {
+        break_off(self.each * *self.left.get_mut());
+    }
+}
+
+fn break_off(bytes: usize) {
+    PROMISED.fetch_sub(bytes, Relaxed);
+    give_both(bytes);
+}
+
+/// How many machines a filter has.
+#[must_use]
+pub fn machines() -> usize {
+    MACHINES.load(Relaxed)
+}
+
+/// Ends the trials that hold memory worth mentioning, since it is short. Whether there was one: what it gives back is to be waited for
+/// before a machine that serves is given back.
+#[must_use]
+pub fn end_trials() -> bool {
+    let trials: Vec<_> = {
+        let trials = TRIALS.lock().unwrap_or_else(PoisonError::into_inner);
+        trials.iter().filter_map(Weak::upgrade).collect()
+    };
+    let large = trials.iter().filter(|trial| trial.taken.load(Relaxed) > SMALL && trial.ending().is_none());
+    large.map(|trial| trial.end(Ending::Pressure)).count() > 0
+}
+
+/// What was taken and promised and cannot be found by measuring.
+pub(super) fn owed() -> usize {
+    let trials: Vec<_> = {
+        let trials = TRIALS.lock().unwrap_or_else(PoisonError::into_inner);
+        trials.iter().filter_map(Weak::upgrade).collect()
+    };
+    let owed = trials.iter().map(|trial| trial.owed()).fold(0, usize::saturating_add);
+    owed.saturating_add(PROMISED.load(Relaxed))
+}
+
+pub(super) fn allow(room: Room, before: Before) {
+    anew(&STARTABLE, room.starts, before.starts, before.owed);
+    MACHINES.store(room.machines.max(1), Relaxed);
+}
+
+pub(super) fn left() -> usize {
+    STARTABLE.load(Relaxed)
+}
+
+/// Bytes of what a machine will touch of what its module declares that it has to ask for.
+#[must_use]
+pub(crate) fn to_be_asked_for(needs: usize) -> usize {
+    if needs > SMALL { needs } else { 0 }
+}
+
+/// Bytes that are free for starts.
+#[must_use]
+pub(crate) fn free() -> usize {
+    let starts = STARTABLE.load(Relaxed);
+    starts.min(ROOM.load(Relaxed).saturating_mul(2))
+}
+
+/// A machine that starts to serve is to have so many bytes. `false`: there is no memory for that.
+#[must_use]
+pub(crate) fn take_both(more: usize) -> bool {
+    if !take(&STARTABLE, more) {
+        return false;
+    }
+    let taken = take(&ROOM, more.div_ceil(2));
+    if !taken {
+        give(&STARTABLE, more);
+    }
+    taken
+}
+
+/// A machine that took so many bytes as it started is gone, and never served.
+pub(crate) fn give_both(bytes: usize) {
+    give(&STARTABLE, bytes);
+    give(&ROOM, bytes / 2);
+}
