@@ -9,8 +9,9 @@
 //! A stream's own window grows, for all of a connection, where it is what holds one of them up ([`Pace`]), since then the way is long;
 //! the connection's has room for two such beside the others. It goes back to where it began when the streams become too many for that,
 //! or hold too much that nobody takes: then each has the room that it has in any case, as before. What streams had in hand they owe
-//! then (RFC 9113 §6.9.2). Servers bear that. There are clients that fail an upload then (Python's httpcore), so that towards them it
-//! goes back when nothing is uploaded ([`Back`]), and the connection's has room for twice as many such as receive.
+//! then (RFC 9113 §6.9.2). Servers bear that. There are clients that fail an upload then (Python's httpcore), and one that begins an upload
+//! has not heard yet what it was told meanwhile: so towards them it never goes back ([`Back`]). It grows only as far as the connection's has room
+//! for twice as many such as receive then.
 
 use super::unfinished::Allowance;
 use crate::io::{Measured, Pace};
@@ -72,8 +73,8 @@ pub(crate) struct Window {
 pub(crate) enum Back {
     /// At once.
     Now,
-    /// As soon as no stream receives.
-    AtRest,
+    /// Never.
+    Never,
 }
 
 /// What tells the peer of windows.
@@ -145,7 +146,7 @@ impl Window {
     fn for_speed(&self, window: u32) -> usize {
         let fast = match self.back {
             Back::Now => FAST,
-            Back::AtRest => FAST * self.receiving().max(1),
+            Back::Never => FAST * self.receiving().max(1),
         };
         fast.saturating_mul((window - self.stream) as usize)
     }
@@ -178,19 +179,8 @@ impl Window {
         }
         let too_large =
             needs > self.size as usize || self.pace.surplus() > (self.most / BORNE) as usize || self.windows.is_short();
-        if window > self.stream && too_large {
-            match self.back {
-                Back::Now => self.go_back(codec),
-                Back::AtRest => self.pace.go_back(),
-            }
-        }
-    }
-
-    /// Every stream that was accepted has begun to receive, or is over: where their window waits for that it goes back.
-    pub(crate) fn settle(&mut self, codec: &mut impl Codec) {
-        if self.pace.goes_back() && self.receiving() == 0 {
+        if window > self.stream && too_large && self.back == Back::Now {
             self.go_back(codec);
-            self.pace.soon();
         }
     }
 

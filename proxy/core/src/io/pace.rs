@@ -37,8 +37,6 @@ pub struct Pace {
     pause: Cell<u64>,
     /// Bytes that streams hold beyond [`Self::first`] each, together.
     surplus: Cell<usize>,
-    /// The window is to be [`Self::first`] again as soon as no stream is there.
-    goes_back: Cell<bool>,
     /// It became smaller, and nobody has looked yet whether streams are owed what they need to go on.
     owes: Cell<bool>,
     /// Streams of which [`Self::first`] and more was taken, by number.
@@ -90,9 +88,6 @@ const PAUSE: u64 = 64 * 1024 * 1024;
 /// Round trips of a measurement, at most.
 const TRIPS: u64 = 2;
 
-/// Bytes before the next one where all are gone for whom the window was too large.
-const SOON: u64 = 1024 * 1024;
-
 impl Default for Pace {
     /// Of a connection whose windows stay as they are.
     fn default() -> Self {
@@ -115,7 +110,6 @@ impl Pace {
             rest: Cell::new(0),
             pause: Cell::new(0),
             surplus: Cell::new(0),
-            goes_back: Cell::new(false),
             owes: Cell::new(false),
             large: RefCell::default(),
             given: Cell::new(0),
@@ -129,30 +123,10 @@ impl Pace {
         self.window.get()
     }
 
-    /// Whether the connection's task has nothing to do for it: nothing is measured, and the window is as it was.
+    /// Whether the connection's task has nothing to do for it: nothing is measured.
     #[inline]
     pub(crate) fn rests(&self) -> bool {
-        matches!(self.phase.get(), Phase::Rest | Phase::Fixed) && self.window.get() == self.first
-    }
-
-    /// The window is to be what it was once no stream is there; until then it is what it is.
-    pub(crate) fn go_back(&self) {
-        self.goes_back.set(true);
-        self.phase.set(Phase::Fixed);
-    }
-
-    /// Whether it is.
-    #[inline]
-    pub(crate) fn goes_back(&self) -> bool {
-        self.goes_back.get()
-    }
-
-    /// A stream is over.
-    #[inline]
-    pub(crate) fn leave(&self) {
-        if self.goes_back.get() {
-            self.wake();
-        }
+        matches!(self.phase.get(), Phase::Rest | Phase::Fixed)
     }
 
     /// Bytes that streams hold beyond the window they began with.
@@ -209,7 +183,6 @@ impl Pace {
     pub(crate) fn changed(&self, window: u32, more: bool) {
         let before = self.window.replace(window);
         self.phase.set(if more { Phase::Rest } else { Phase::Fixed });
-        self.goes_back.set(false);
         // What is under way was sent by the former one. Where that was too large for others, not soon.
         self.pause(if window < before { PAUSE / 4 } else { u64::from(before) });
     }
@@ -217,11 +190,6 @@ impl Pace {
     /// It stays as it is: the next look is later than the last one was.
     pub(crate) fn stays(&self) {
         self.pause((2 * self.pause.get()).clamp(u64::from(self.window.get()), PAUSE));
-    }
-
-    /// All for whom it was too large are gone: the next look need not wait for long.
-    pub(crate) fn soon(&self) {
-        self.pause(SOON);
     }
 
     /// The peer was told of a smaller window, by which streams may be owed what they need to go on.
@@ -316,7 +284,6 @@ impl Stride {
             drop(large);
             drop(gone);
         }
-        pace.leave();
     }
 
     /// So many bytes wait for it now.

@@ -272,9 +272,9 @@ fn who_is_not_read_gets_none() {
     });
 }
 
-/// No client is told of less while it uploads: see `initial`. The window is what it was as soon as nobody does.
+/// No client is told of less, see `initial`: not even between two uploads, since it begins the next one by what it knew.
 #[test]
-fn it_goes_back_when_nothing_is_uploaded() {
+fn it_never_goes_back() {
     run(async {
         let mut far = Far::open(&roomy(), Manners::Answers).await;
         far.upload(LARGE).await;
@@ -285,26 +285,22 @@ fn it_goes_back_when_nothing_is_uploaded() {
             sent += far.trip().await;
         }
         assert_eq!(sent, 3 * 16 * FIRST);
-        // Another one is served meanwhile, and one that holds nothing hinders nobody.
+        // Another one is served meanwhile.
         far.begin(&post("/bytes/5"), 1_000_000);
         for _ in 0..10 {
             far.trip().await;
         }
         assert!(far.streams.values().any(|(_, left)| *left == 0), "{:?}", far.streams);
         far.streams.retain(|_, (_, left)| *left > 0);
-        let get = far.next_stream;
-        far.next_stream += 2;
-        far.owed.extend(headers(WHOLE, get, &crate::wire::get("/hang")));
         for stream in held {
-            assert!(far.told.is_empty(), "{:?} before {stream} is over", far.told);
             far.give_up(stream);
             far.trip().await;
         }
-        assert_eq!(far.told, [FIRST]);
+        far.trip().await;
         assert!(far.connection > 50 * FIRST, "what was held is given back: {}", far.connection);
         let trips = far.upload(LARGE).await;
-        assert!((25..50).contains(&trips), "{trips} round trips");
-        assert_eq!(far.told, [FIRST, 4 * FIRST, 16 * FIRST]);
+        assert!(trips < 25, "{trips} round trips");
+        assert!(far.told.is_empty(), "{:?}", far.told);
     });
 }
 

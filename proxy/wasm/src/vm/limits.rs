@@ -238,7 +238,13 @@ impl Limiter {
         *self.account.where_told() = Told::Nowhere;
     }
 
-    /// Whether growth within its bound was denied, since memory was short.
+    /// A callback begins: what was denied before is not what ends it, if something does.
+    #[inline]
+    pub fn begin(&mut self) {
+        (self.denied, self.short) = (0, false);
+    }
+
+    /// Whether growth within its bound was denied in this callback, since memory was short.
     #[must_use]
     pub fn was_short(&self) -> bool {
         self.short
@@ -271,13 +277,13 @@ impl Limiter {
         self.account.most
     }
 
-    /// How often growth was denied.
+    /// How often growth was denied in this callback.
     #[must_use]
     pub fn denied(&self) -> u64 {
         self.denied
     }
 
-    /// By what growth was denied last, and what raises it; `None`: it never was.
+    /// By what growth was denied last in this callback, and what raises it; `None`: it was not.
     #[must_use]
     pub fn denial(&self) -> Option<String> {
         if self.denied == 0 {

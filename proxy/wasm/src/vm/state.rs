@@ -218,6 +218,7 @@ impl Host {
     pub fn begin(&mut self, name: &'static str, context: u32, budget: Duration) {
         (self.current, self.effective, self.callback) = (context, context, name);
         self.time = Allowance::new(budget);
+        self.limiter.begin();
         self.ticks.1 = self.ticks.0.load(Ordering::Relaxed);
     }
 

@@ -218,6 +218,24 @@ fn a_machine_says_how_large_it_is_after_each_event() {
     );
 }
 
+/// An allocator that tries sizes goes on without: what ends the guest later is something else.
+#[test]
+fn a_trap_behind_growth_that_was_denied_before_is_no_want_of_memory() {
+    let text = guest(
+        r#"(global $ticks (mut i32) (i32.const 0))
+           (func (export "proxy_on_tick") (param i32)
+               (if (global.get $ticks) (then (unreachable)))
+               (global.set $ticks (i32.const 1))
+               (drop (memory.grow (i32.const 60000))))"#,
+    );
+    let (machine, root) =
+        World::default().staged(&text, &Starts::ToServe).unwrap_or_else(|refused| panic!("{refused}"));
+    machine.tick(root);
+    assert_eq!(machine.dead(), None);
+    machine.tick(root);
+    assert_eq!(machine.dead(), Some(Cause::Trap));
+}
+
 /// A hundred tables of the largest size are 160 MB.
 #[test]
 fn tables_grow_within_the_limit_of_memory() {

@@ -150,7 +150,7 @@ where
         Ok(greeted) => greeted,
         Err(end) => return Served { end, tally },
     };
-    let window = Window::new(control.windows(), settings.windows.0, settings.windows.1, Back::AtRest);
+    let window = Window::new(control.windows(), settings.windows.0, settings.windows.1, Back::Never);
     let pace = Rc::clone(window.pace());
     let way = Way::new(window);
     let shared = Rc::new(Shared { service, settings, tally: Rc::clone(&tally), gone, pace });
@@ -285,7 +285,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, S> {
                     None => return Poll::Ready(self.end(End::Closed)),
                 }
             }
-            if self.way.tend(cx, started, open, &mut self.connection) == Told::Something {
+            if self.way.tend(cx, open, &mut self.connection) == Told::Something {
                 continue;
             }
             if self.may_rest() {

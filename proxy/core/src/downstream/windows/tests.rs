@@ -1,9 +1,5 @@
 use super::*;
 use crate::io::Stride;
-use std::{
-    sync::atomic::{AtomicUsize, Ordering},
-    task::{Context, Wake, Waker},
-};
 
 const STREAM: u32 = 65_535;
 const MOST: u32 = 100 * STREAM;
@@ -144,7 +140,7 @@ fn speed_takes_half_of_what_windows_may() {
     let mut window = Window::new(Rc::clone(&windows), STREAM, 4 * MOST, Back::Now);
     runs(&mut window, 1);
     assert_eq!((window.pace().window(), windows.granted.get()), (16 * STREAM, 2 << 20));
-    let mut other = Window::new(Rc::clone(&windows), STREAM, 4 * MOST, Back::AtRest);
+    let mut other = Window::new(Rc::clone(&windows), STREAM, 4 * MOST, Back::Never);
     assert!(runs(&mut other, 1).iter().all(|told| *told == Told::default()), "what it begins with is for many");
     allowance.allow(1 << 20);
     assert_eq!(fit(&mut window, 1).1, Some(STREAM), "memory is short");
@@ -154,8 +150,8 @@ fn speed_takes_half_of_what_windows_may() {
 }
 
 #[test]
-fn towards_clients_it_goes_back_when_nothing_is_received() {
-    let mut window = Window::new(Rc::default(), STREAM, MOST, Back::AtRest);
+fn towards_clients_it_never_goes_back_and_grows_as_far_as_those_that_receive_have_room() {
+    let mut window = Window::new(Rc::default(), STREAM, MOST, Back::Never);
     let handed_out = Rc::clone(window.pace());
     let receives = || Rc::clone(&handed_out);
     let one = receives();
@@ -163,21 +159,18 @@ fn towards_clients_it_goes_back_when_nothing_is_received() {
     assert_eq!((window.pace().window(), fit(&mut window, 3).1), (16 * STREAM, None));
     let others = [receives(), receives(), receives()];
     assert_eq!(fit(&mut window, 4), Told(Some(MOST), None), "there is no room for twice as many");
-    let mut told = Told::default();
+    assert_eq!(fit(&mut window, 100).1, None);
     drop((one, others));
-    let last = receives();
-    window.settle(&mut told);
-    assert_eq!((told.1.take(), runs(&mut window, 1)), (None, vec![]));
-    drop(last);
-    window.settle(&mut told);
-    assert_eq!((told.1.take(), window.pace().window()), (Some(STREAM), STREAM));
-    window.settle(&mut told);
-    assert_eq!(told.1, None);
+    assert_eq!((fit(&mut window, 1).1, window.pace().window()), (None, 16 * STREAM));
+    let mut fewer = Window::new(Rc::default(), STREAM, MOST, Back::Never);
+    let handed_out = Rc::clone(fewer.pace());
+    let _many: Vec<_> = (0..20).map(|_| Rc::clone(&handed_out)).collect();
+    assert_eq!(runs(&mut fewer, 20).iter().filter_map(|told| told.1).max(), None);
 }
 
 #[test]
 fn what_moves_at_once_behind_the_answer_is_seen_the_next_time() {
-    let mut window = Window::new(Rc::default(), STREAM, MOST, Back::AtRest);
+    let mut window = Window::new(Rc::default(), STREAM, MOST, Back::Never);
     let (mut stride, pace) = (Stride::default(), Rc::clone(window.pace()));
     let mut told = Told::default();
     // All of a window at once, then PING, and its answer before the next.
@@ -191,27 +184,4 @@ fn what_moves_at_once_behind_the_answer_is_seen_the_next_time() {
         }
     }
     assert_eq!((answers, told.1), (2, Some(4 * STREAM)));
-}
-
-#[derive(Default)]
-struct Woken(AtomicUsize);
-
-impl Wake for Woken {
-    fn wake(self: Arc<Self>) {
-        self.0.fetch_add(1, Ordering::Relaxed);
-    }
-}
-
-#[test]
-fn what_waits_for_streams_to_be_over_hears_of_it() {
-    let woken = Arc::<Woken>::default();
-    let mut window = Window::new(Rc::default(), STREAM, MOST, Back::AtRest);
-    let pace = Rc::clone(window.pace());
-    assert_ne!(runs(&mut window, 1), []);
-    pace.remember(&Context::from_waker(&Waker::from(Arc::clone(&woken))));
-    pace.leave();
-    assert_eq!(woken.0.load(Ordering::Relaxed), 0, "nothing waits");
-    fit(&mut window, 100);
-    pace.leave();
-    assert_eq!(woken.0.load(Ordering::Relaxed), 1);
 }

@@ -139,8 +139,8 @@ impl Shared {
             let stage = self.slots[slot].stage(side);
             self.half(side).borrow_mut().head_at = At::Slot(slot);
             if side == Side::Request {
-                if place > 0 {
-                    self.may_have_moved();
+                if place > 0 && self.slots[slot].asks_for_route() {
+                    self.route_as_left();
                 }
                 self.open(slot);
                 if self.stopped() {

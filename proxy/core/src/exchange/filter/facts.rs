@@ -70,7 +70,6 @@ pub(crate) struct Told {
 
 impl Facts {
     pub(super) fn of(shared: &Shared) -> Self {
-        shared.route_now();
         if shared.phase.get() == Phase::Logging {
             // Not before somebody asks: few do, and the filters' last callbacks all run at the same moment.
             let mut told = shared.told.borrow_mut();

@@ -4,6 +4,7 @@
 
 use super::stream::Stream;
 use crate::upstream::ClusterState;
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use pillion_config::model::Metadata;
 use serde_json::Value;
 use std::{rc::Rc, sync::Arc};
@@ -15,7 +16,16 @@ pub(super) const TOKENS: &str = "envoy.filters.http.jwt_authn";
 pub(super) struct Told {
     namespace: &'static str,
     key: Arc<str>,
-    values: Rc<Metadata>,
+    /// The payload of a token that was judged, as it stands there (RFC 7519 §3): its claims would take ten times as much, and few ask.
+    payload: Rc<str>,
+}
+
+impl Told {
+    fn read(&self) -> Metadata {
+        // Whoever judged it has read it in the same way.
+        let claims = URL_SAFE_NO_PAD.decode(&*self.payload).unwrap_or_default();
+        serde_json::from_slice(&claims).unwrap_or_default()
+    }
 }
 
 impl Stream {
@@ -39,29 +49,29 @@ impl Stream {
 
     /// What a filter before this one told under this namespace and key.
     #[must_use]
-    pub fn told(&self, namespace: &str, key: &str) -> Option<Rc<Metadata>> {
+    pub fn told(&self, namespace: &str, key: &str) -> Option<Metadata> {
         let told = self.shared.metadata.borrow();
-        told.iter().find(|told| told.namespace == namespace && *told.key == *key).map(|told| Rc::clone(&told.values))
+        told.iter().find(|told| told.namespace == namespace && *told.key == *key).map(Told::read)
     }
 
     /// All that filters told, by namespace and key; made anew for whoever asks.
     #[must_use]
     pub fn all_told(&self) -> Metadata {
         let mut all = Metadata::new();
-        for Told { namespace, key, values } in &*self.shared.metadata.borrow() {
-            let values = Value::Object((**values).clone());
-            match all.get_mut(*namespace) {
-                Some(Value::Object(keys)) => drop(keys.insert(key.to_string(), values)),
-                _ => drop(all.insert((*namespace).to_owned(), Metadata::from_iter([(key.to_string(), values)]).into())),
+        for told in &*self.shared.metadata.borrow() {
+            let (key, values) = (told.key.to_string(), Value::Object(told.read()));
+            match all.get_mut(told.namespace) {
+                Some(Value::Object(keys)) => drop(keys.insert(key, values)),
+                _ => drop(all.insert(told.namespace.to_owned(), Metadata::from_iter([(key, values)]).into())),
             }
         }
         all
     }
 
-    /// Tells filters behind this one something, in place of what was told under this namespace and key before.
-    pub(super) fn tell(&self, namespace: &'static str, key: &Arc<str>, values: &Rc<Metadata>) {
+    /// Tells filters behind this one the claims of a token, in place of what was told under this namespace and key before.
+    pub(super) fn tell(&self, namespace: &'static str, key: &Arc<str>, payload: Rc<str>) {
         let mut told = self.shared.metadata.borrow_mut();
         told.retain(|told| told.namespace != namespace || told.key != *key);
-        told.push(Told { namespace, key: Arc::clone(key), values: Rc::clone(values) });
+        told.push(Told { namespace, key: Arc::clone(key), payload });
     }
 }

@@ -1,10 +1,11 @@
 //! The route of a request that is in its chain: the one it came by, and the one that filters have led it to since.
 //!
-//! Who changed a head and lets it go on may have led it elsewhere. Filters behind it that ask are told of the route that the head has
-//! now, as Envoy's are, and so is whoever tells of an answer given in place of the upstream's. The chain stays the first route's;
-//! where the request really goes is [`again`](super::again)'s to say, when it has left.
+//! Who changed a head and lets it go on may have led it elsewhere. As in Envoy, whose wasm filters forget the route then, it is chosen anew as
+//! soon as one of the proxy's own filters comes, each of which has settings by route: that and all behind it are told of the route that the
+//! head has now. So is whoever tells of an answer given in place of the upstream's. A wasm filter right behind is told of the one before.
+//! The chain stays the first route's; where the request really goes is [`again`](super::again)'s to say, when it has left.
 
-use super::shared::{Phase, Shared};
+use super::{Headers, shared::Shared};
 use crate::exchange::{
     Exchange, receive,
     route::{Found, weighted},
@@ -30,22 +31,18 @@ impl Shared {
         self.route.replace(route.cloned());
     }
 
-    /// The request's head goes on from a filter, and may be another one.
+    /// Its route by the head that the filters so far have left; none where no route takes that.
     #[inline]
-    pub(super) fn may_have_moved(&self) {
-        if self.request.borrow().head.as_ref().is_some_and(|head| head.is_changed()) {
-            self.moved.set(true);
+    pub(super) fn route_as_left(&self) {
+        if self.request.borrow().head.as_ref().is_some_and(Headers::is_changed) {
+            self.choose_again();
         }
     }
 
-    /// Its route by the head that the filters before this one left.
-    pub(super) fn route_now(&self) {
-        if self.moved.take()
-            && self.phase.get() == Phase::Request
-            && let Some(head) = self.changed_head()
-        {
-            self.takes(self.found(&head).map(|found| found.route));
-        }
+    #[cold]
+    fn choose_again(&self) {
+        let head = self.changed_head();
+        self.takes(head.as_ref().and_then(|head| self.found(head)).map(|found| found.route));
     }
 
     /// The head in the chain, where a filter changed it and it can be said.

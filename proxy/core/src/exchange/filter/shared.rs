@@ -49,8 +49,6 @@ pub(crate) struct Shared {
     /// Who waits for it beside the two halves.
     pub(super) waiting: RefCell<Option<Waker>>,
     pub(super) clear_route: Cell<bool>,
-    /// The request's head went on changed since its route was chosen.
-    pub(super) moved: Cell<bool>,
     /// The request was answered here: nothing more of it is shown to filters.
     pub(super) request_over: Cell<bool>,
     pub(super) cluster: RefCell<Option<Box<str>>>,
@@ -118,7 +116,6 @@ impl Shared {
             interrupt: RefCell::default(),
             waiting: RefCell::default(),
             clear_route: Cell::new(false),
-            moved: Cell::new(false),
             request_over: Cell::new(false),
             cluster: RefCell::default(),
             told: RefCell::new(told),

@@ -2,7 +2,7 @@
 
 use super::{Buffer, Filter, Headers, Instance, Interest, Side, kept::Kept};
 use crate::{body::Incoming, worker::WorkerFilter};
-use pillion_config::model;
+use pillion_config::model::{self, FilterKind};
 use std::{
     cell::{Cell, RefCell},
     rc::Rc,
@@ -228,6 +228,12 @@ impl Slot {
             request: RefCell::new(Stage::default()),
             response: RefCell::new(Stage::default()),
         }
+    }
+
+    /// Whether its settings go by the route, as those of the proxy's own filters do.
+    #[inline]
+    pub(super) fn asks_for_route(&self) -> bool {
+        !matches!(self.model.kind, FilterKind::Wasm(_))
     }
 
     pub(super) fn stage(&self, side: Side) -> &RefCell<Stage> {

@@ -40,26 +40,24 @@ impl Way {
         self.window.fit(open, connection);
     }
 
-    /// Does what is to be done, after `started` streams were in this turn; so many are open.
+    /// Does what is to be done; so many streams are open.
     #[inline]
     pub(super) fn tend<S: AsyncRead + AsyncWrite + Unpin>(
         &mut self,
         cx: &mut Context<'_>,
-        started: u32,
         open: impl Fn() -> usize,
         connection: &mut Connection<S, Bytes>,
     ) -> Told {
         if self.window.pace().rests() {
             return Told::Nothing;
         }
-        self.tend_now(cx, started, open(), connection)
+        self.tend_now(cx, open(), connection)
     }
 
     #[cold]
     fn tend_now<S: AsyncRead + AsyncWrite + Unpin>(
         &mut self,
         cx: &mut Context<'_>,
-        started: u32,
         open: usize,
         connection: &mut Connection<S, Bytes>,
     ) -> Told {
@@ -72,10 +70,6 @@ impl Way {
             self.window.measured(open, connection);
         }
         self.window.fit(open, connection);
-        // The tasks of those that were started in this turn have not run yet.
-        if started == 0 {
-            self.window.settle(connection);
-        }
         let mut told = if self.window.pace().window() == before { Told::Nothing } else { Told::Something };
         if self.window.pace().wants() && !self.asked {
             if self.ping.is_none() {

@@ -134,8 +134,8 @@ struct One(Rc<Guard>);
 
 /// What becomes of a request.
 enum Verdict {
-    /// With this token, or without one.
-    Pass(Option<Rc<Verified>>),
+    /// With a token of this payload, where filters behind are told of it.
+    Pass(Option<Rc<str>>),
     Wait,
     Answer(LocalReply),
 }
@@ -163,8 +163,8 @@ impl Filter for One {
         let verdict = stream.headers(Map::RequestHeaders, |headers| self.0.judge(headers, name, Patience::Some));
         match verdict {
             None => Ok(HeadStatus::Continue),
-            Some(Verdict::Pass(verified)) => {
-                self.0.tell(stream, verified.as_deref());
+            Some(Verdict::Pass(payload)) => {
+                self.0.tell(stream, payload);
                 Ok(HeadStatus::Continue)
             }
             Some(Verdict::Wait) => {
@@ -218,18 +218,23 @@ impl Guard {
             Some(Err(unfit)) => return Verdict::Answer(unauthorized(realm, Some(unfit))),
             Some(Ok(verified)) => verified,
         };
+        let payload = self.payload(token);
         for (name, value) in &verified.headers {
             headers.add(name.as_str().as_bytes(), value.as_bytes());
         }
         if self.model.forward == JwtForward::Strip {
             token::strip(&self.model.places, headers);
         }
-        Verdict::Pass(Some(verified))
+        Verdict::Pass(payload)
     }
 
-    /// Tells filters behind this one of the claims, where they are kept.
-    fn tell(&self, stream: &Stream, verified: Option<&Verified>) {
-        let payload = verified.and_then(|verified| verified.payload.as_ref());
+    /// What filters behind this one are told of a good token, if they are told; its claims are read when one asks.
+    fn payload(&self, token: &str) -> Option<Rc<str>> {
+        self.model.payload_in_metadata.as_ref()?;
+        token.split('.').nth(1).map(Rc::from)
+    }
+
+    fn tell(&self, stream: &Stream, payload: Option<Rc<str>>) {
         if let Some((name, payload)) = self.model.payload_in_metadata.as_ref().zip(payload) {
             stream.tell(TOKENS, name, payload);
         }
@@ -296,8 +301,8 @@ impl Guard {
             let name = stream.filter().name.clone();
             let judged = stream.headers(Map::RequestHeaders, |headers| self.judge(headers, &name, patience));
             match judged {
-                Some(Verdict::Pass(verified)) => {
-                    self.tell(&stream, verified.as_deref());
+                Some(Verdict::Pass(payload)) => {
+                    self.tell(&stream, payload);
                     stream.resume(Side::Request);
                 }
                 Some(Verdict::Answer(reply)) => {

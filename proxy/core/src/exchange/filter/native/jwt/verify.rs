@@ -6,9 +6,9 @@
 use super::keys::KeySet;
 use http::{HeaderName, HeaderValue, StatusCode};
 use jsonwebtoken::{Algorithm, Header, Validation, decode, decode_header, errors::ErrorKind};
-use pillion_config::model::{Jwt, JwtAlgorithm, JwtPresence, Metadata};
+use pillion_config::model::{Jwt, JwtAlgorithm, JwtPresence};
 use serde_json::{Map, Value};
-use std::{rc::Rc, time::Duration};
+use std::time::Duration;
 
 /// Bytes of a token at most: larger than any head that is let in by default.
 const MAX_TOKEN: usize = 16 * 1024;
@@ -24,7 +24,6 @@ pub(super) struct Verifier {
     by_algorithm: Box<[(Algorithm, Validation)]>,
     scopes: Box<[Box<str>]>,
     claims: Box<[(HeaderName, Vec<String>)]>,
-    keeps_payload: bool,
     skew: u64,
 }
 
@@ -33,8 +32,6 @@ pub(super) struct Verifier {
 pub(super) struct Verified {
     /// What upstream is told of it.
     pub(super) headers: Vec<(HeaderName, HeaderValue)>,
-    /// All its claims, where filters behind this one are told of them.
-    pub(super) payload: Option<Rc<Metadata>>,
     /// Seconds since 1970 from which it is good no more.
     pub(super) until: u64,
 }
@@ -158,7 +155,6 @@ impl Verifier {
             by_algorithm: by_algorithm.map(|algorithm| (algorithm, validation(algorithm))).collect(),
             scopes: model.scopes.iter().map(|scope| scope.as_str().into()).collect(),
             claims: model.claims.clone().into(),
-            keeps_payload: model.payload_in_metadata.is_some(),
             skew,
         }
     }
@@ -208,8 +204,7 @@ impl Verifier {
         let told = self.claims.iter().filter_map(|(name, path)| Some((name.clone(), value(at(&claims, path)?)?)));
         let headers = told.collect();
         let until = claims.get("exp").and_then(Value::as_f64).map_or(u64::MAX, |exp| exp as u64);
-        let payload = self.keeps_payload.then(|| Rc::new(claims));
-        Ok(Verified { headers, payload, until: until.saturating_add(self.skew) })
+        Ok(Verified { headers, until: until.saturating_add(self.skew) })
     }
 }
 
