@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::{Method, header};
 use http_body_util::BodyExt;
 use pillion_config::{
-    model::{AdminAddress, HeaderChange, Listener as ListenerModel, Name, Route},
+    model::{AdminAddress, HeaderChange, Listener as ListenerModel, Metadata, Name, Route},
     simple,
     template::{Part, Template, Variable},
 };
@@ -37,6 +37,9 @@ fn state() -> (Rc<State>, mpsc::Receiver<crate::control::state::Request>) {
         HeaderChange::Set(header::AUTHORIZATION, literal("Bearer hunter2")),
         HeaderChange::Set(header::VIA, Template(vec![Part::Variable(Variable::Hostname, Some(7))])),
     ];
+    let told =
+        Metadata::from_iter([("shop".to_owned(), Metadata::from_iter([("key".to_owned(), "hunter2".into())]).into())]);
+    route.metadata = Some(Arc::new(told));
     listener.routes = vec![Arc::new(route)];
     config.listeners = vec![Arc::new(listener)];
     let status = ClusterStatus {
@@ -164,6 +167,7 @@ async fn the_configuration_is_json_without_secrets() {
     let route = &json["listeners"][0]["routes"][0];
     assert_eq!(route["request_headers"][0]["value"], "[redacted]");
     assert_eq!(route["request_headers"][1]["value"], "%HOSTNAME:7%");
+    assert_eq!(route["metadata"]["shop"], "[redacted]");
     assert_eq!(route["action"]["forward"][0]["cluster"], "upstream");
     assert_eq!(json["clusters"][0]["endpoints"][0]["address"], "127.0.0.1:3000");
     assert_eq!(json["settings"]["drain"]["delay"], "0s");
