@@ -163,7 +163,8 @@ const SHARE: usize = 256 * 1024;
 pub(crate) fn store(more: usize, holds: usize) -> bool {
     let stored = |room: usize| match room {
         usize::MAX => Some(room),
-        _ if holds <= SHARE => Some(room.saturating_sub(more)),
+        // Each has that in any case, and so that no other pays for what it writes over again and again.
+        _ if holds <= SHARE => Some(room),
         _ if holds > room.saturating_mul(4) => None,
         _ => room.checked_sub(more),
     };

@@ -103,6 +103,9 @@ pub struct Slot {
     told: RefCell<VecDeque<Failure>>,
 }
 
+/// From here on it is told for how long a filter is away.
+const AWAY: Duration = Duration::from_secs(2);
+
 /// Kinds of failures that are remembered of a place: those of one that dies of more are logged again.
 const MOST_TOLD: usize = 16;
 
@@ -254,7 +257,14 @@ impl Slot {
     /// The machine is dead: it is started again after a while. `seat` is any of its plugins.
     fn down(&self, burnt: Duration, seat: &Rc<Seat>) {
         let wait = self.rests.borrow_mut().died(burnt, seat.plugin().limits.restarts, Instant::now());
-        tracing::debug!(filter = %seat.plugin().name, ?wait, "the filter's machine will be started again");
+        if wait >= AWAY {
+            tracing::warn!(
+                filter = %seat.plugin().name,
+                "the filter is away for {wait:.1?}, then its machine is started again: it died too often (limits.restarts of {} in a minute), or \
+                 took too much of the worker's time by dying",
+                seat.plugin().limits.restarts
+            );
+        }
         let me = Weak::clone(&self.me);
         let dead = match self.state.replace(State::Down(None)) {
             State::Running { machine, .. } => Some(machine),

@@ -14,6 +14,7 @@
 use h2::FlowControl;
 use std::{
     cell::{Cell, RefCell},
+    num::NonZeroU32,
     task::{Context, Waker},
 };
 
@@ -25,9 +26,9 @@ pub struct Pace {
     /// and now.
     window: Cell<u32>,
     phase: Cell<Phase>,
-    /// Which measurement it is, or was last; wraps.
-    number: Cell<u32>,
-    /// Bytes that the stream which began it has taken in it,
+    /// The number of the stream that is measured, or was last,
+    measured: Cell<Option<NonZeroU32>>,
+    /// bytes that it has taken in that measurement,
     taken: Cell<u64>,
     /// and the round trips for which that was.
     trips: Cell<u64>,
@@ -40,9 +41,9 @@ pub struct Pace {
     /// It became smaller, and nobody has looked yet whether streams are owed what they need to go on.
     owes: Cell<bool>,
     /// Streams of which [`Self::first`] and more was taken, by number.
-    large: RefCell<Vec<(u32, FlowControl)>>,
+    large: RefCell<Vec<(NonZeroU32, FlowControl)>>,
     /// The number given last; wraps.
-    given: Cell<u32>,
+    given: Cell<NonZeroU32>,
     waker: RefCell<Option<Waker>>,
 }
 
@@ -51,14 +52,12 @@ pub struct Pace {
 pub(crate) struct Stride {
     /// Bytes taken of it in all, as far as that goes.
     taken: u32,
-    /// The measurement that it began.
-    number: u32,
     /// Bytes of it that wait for whoever takes them.
     held: u32,
     /// Whoever takes it gathers it.
     gathered: bool,
-    /// Its number among the large ones.
-    large: Option<u32>,
+    /// Its number among the large ones; `None`: it is none.
+    number: Option<NonZeroU32>,
 }
 
 /// What came of a measurement.
@@ -104,7 +103,7 @@ impl Pace {
             first,
             window: Cell::new(first),
             phase: Cell::new(Phase::Rest),
-            number: Cell::new(0),
+            measured: Cell::new(None),
             taken: Cell::new(0),
             trips: Cell::new(0),
             rest: Cell::new(0),
@@ -112,7 +111,7 @@ impl Pace {
             surplus: Cell::new(0),
             owes: Cell::new(false),
             large: RefCell::default(),
-            given: Cell::new(0),
+            given: Cell::new(NonZeroU32::MIN),
             waker: RefCell::new(None),
         }
     }
@@ -217,19 +216,18 @@ impl Pace {
         self.rest.set(bytes);
     }
 
-    fn moved(&self, number: &mut u32, bytes: u32) {
+    fn moved(&self, number: Option<NonZeroU32>, bytes: u32) {
         match self.phase.get() {
             Phase::Fixed => {}
             Phase::Wanted | Phase::Measuring => {
-                if *number == self.number.get() {
+                if number == self.measured.get() {
                     self.taken.set(self.taken.get() + u64::from(bytes));
                 }
             }
             Phase::Rest => {
                 self.rest.set(self.rest.get().saturating_sub(u64::from(bytes)));
                 if self.rest.get() == 0 {
-                    *number = self.number.get().wrapping_add(1);
-                    self.number.set(*number);
+                    self.measured.set(number);
                     self.taken.set(0);
                     self.trips.set(0);
                     self.phase.set(Phase::Wanted);
@@ -254,10 +252,19 @@ impl Stride {
     pub(crate) fn taken(&mut self, bytes: usize, pace: &Pace) -> bool {
         let before = self.taken;
         self.taken = before.saturating_add(bytes as u32);
-        if self.taken > pace.first && !self.gathered {
-            pace.moved(&mut self.number, bytes as u32);
+        if self.taken < pace.first {
+            return false;
         }
-        before < pace.first && self.taken >= pace.first
+        let becomes_large = before < pace.first;
+        if becomes_large {
+            let number = pace.given.get().checked_add(1).unwrap_or(NonZeroU32::MIN);
+            pace.given.set(number);
+            self.number = Some(number);
+        }
+        if self.taken > pace.first && !self.gathered {
+            pace.moved(self.number, bytes as u32);
+        }
+        becomes_large
     }
 
     /// Whether what is taken from here on goes no further for now: a larger window would only fill memory sooner.
@@ -268,16 +275,14 @@ impl Stride {
     /// It is a large one, to which `flow` gives credit back.
     #[cold]
     pub(crate) fn enlist(&mut self, flow: FlowControl, pace: &Pace) {
-        let number = pace.given.get().wrapping_add(1);
-        pace.given.set(number);
-        self.large = Some(number);
+        let number = self.number.expect("invariant: a large one has a number");
         pace.large.borrow_mut().push((number, flow));
     }
 
     /// It is over.
     pub(crate) fn ends(&mut self, pace: &Pace) {
         self.holds(0, pace);
-        if let Some(number) = self.large.take() {
+        if let Some(number) = self.number.take() {
             let mut large = pace.large.borrow_mut();
             let at = large.iter().position(|(known, _)| *known == number);
             let gone = at.map(|at| large.swap_remove(at));

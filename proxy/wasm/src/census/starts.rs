@@ -218,6 +218,11 @@ pub(super) fn allow(room: Room, before: Before) {
     MACHINES.store(room.machines.max(1), Relaxed);
 }
 
+/// Whether somebody looks at memory.
+pub(crate) fn is_counted() -> bool {
+    left() != usize::MAX
+}
+
 pub(super) fn left() -> usize {
     STARTABLE.load(Relaxed)
 }
@@ -248,7 +253,7 @@ pub(crate) fn take_both(more: usize) -> bool {
     taken
 }
 
-/// A machine that took so many bytes as it started is gone, and never served.
+/// So many bytes that a machine had are free again.
 pub(crate) fn give_both(bytes: usize) {
     give(&STARTABLE, bytes);
     give(&ROOM, bytes / 2);

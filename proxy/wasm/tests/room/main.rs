@@ -176,6 +176,25 @@ fn what_is_told_of_a_start_is_what_it_touched_and_grew_by() {
     assert!(Promise::of(19 * MIB).is_ok(), "it has gone");
 }
 
+/// Its own next start may need it before memory is looked at again.
+#[tokio::test]
+async fn what_a_dead_machine_had_touched_is_free_as_soon_as_it_is_given_back() {
+    let _free = free(40 * MIB);
+    let fills = format!("(memory.fill (i32.const 65536) (i32.const 1) (i32.const {}))", 23 * MIB);
+    let dies = r#"(func (export "proxy_on_tick") (param i32) (unreachable))"#;
+    let text =
+        configured(24, &fills).replace("(func (export \"malloc\")", &format!("{dies} (func (export \"malloc\")"));
+    let world = World { memory: 64 * MIB, ..World::default() };
+    let (machine, root) = world.staged(&text, &Starts::ToServe).expect("there is room for it");
+    machine.enter_census();
+    looked(10 * MIB);
+    machine.tick(root);
+    assert_eq!(machine.dead(), Some(Cause::Trap));
+    assert!(world.staged(&text, &Starts::ToServe).is_err(), "not yet");
+    machine.release().await;
+    world.staged(&text, &Starts::ToServe).expect("there is room for it again");
+}
+
 #[test]
 fn what_is_promised_is_there_for_those_who_start_and_for_nobody_else() {
     let _free = free(10 * MIB);

@@ -34,7 +34,7 @@ impl Shared {
     /// Its route by the head that the filters so far have left; none where no route takes that.
     #[inline]
     pub(super) fn route_as_left(&self) {
-        if self.request.borrow().head.as_ref().is_some_and(Headers::is_changed) {
+        if self.request.borrow_mut().head.as_mut().is_some_and(Headers::is_to_be_routed) {
             self.choose_again();
         }
     }

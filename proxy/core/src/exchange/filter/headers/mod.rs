@@ -67,6 +67,8 @@ type Pair = (Box<[u8]>, Box<[u8]>);
 enum Changed {
     No,
     Yes,
+    /// And its route was chosen again since.
+    Routed,
 }
 
 /// Why a head that left the chain cannot be sent.
@@ -273,7 +275,16 @@ impl Headers {
     /// Whether a filter changed something since it was made.
     #[must_use]
     pub fn is_changed(&self) -> bool {
-        self.changed == Changed::Yes
+        self.changed != Changed::No
+    }
+
+    /// Whether a filter changed something since its route was chosen; after this it is.
+    pub(super) fn is_to_be_routed(&mut self) -> bool {
+        let is_changed = self.changed == Changed::Yes;
+        if is_changed {
+            self.changed = Changed::Routed;
+        }
+        is_changed
     }
 
     /// Whether it is as it came, and its fields are in the map's order.

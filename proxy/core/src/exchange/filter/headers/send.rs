@@ -122,7 +122,7 @@ impl Headers {
     pub fn into_trailers(self) -> Result<HeaderMap, HeadFault> {
         sayable(&self.unsayable)?;
         let mut fields = self.fields;
-        if self.changed == Changed::Yes {
+        if self.changed != Changed::No {
             trim(&mut fields);
         }
         Ok(fields)
