@@ -31,7 +31,7 @@ use std::{
     rc::Rc,
     sync::{Arc, Weak},
 };
-use trial::{Tried, Wanted};
+use trial::{Sits, Tried, Wanted};
 use turns::{Turn, Turns};
 
 /// Bytes of a module, wherever it comes from.
@@ -166,15 +166,15 @@ impl WasmLoader {
         // A worker seats them in the configuration's order.
         turn.comes().await;
         let beside = self.beside(&key);
-        let place = if beside.is_empty() {
-            Place::Shared
+        let (place, takes) = if beside.is_empty() {
+            (Place::Shared, took)
         } else {
             let (trial, _wanted) = Wanted::trial();
             let them = beside.clone();
-            self.turns.here(move || Ok(tried.place(runtime, trial, &them))).await?
+            self.turns.here(move || Ok(tried.place(runtime, trial, &them, took))).await?
         };
-        let fresh = beside.is_empty() || place == Place::Apart;
-        let promise = if fresh { trial::promised(took).await? } else { None };
+        let sits = if beside.is_empty() || place == Place::Apart { Sits::Alone } else { Sits::Beside };
+        let promise = trial::promised(takes, sits).await?;
         self.keep(&key, &plugin, place);
         Ok(WasmFactory::new(runtime, module, plugin, spec, key, place, promise))
     }

@@ -264,6 +264,27 @@ fn a_reload_of_many_filters_takes_memory_for_one_after_the_other() {
     }
 }
 
+/// What plugins take that are put into the machine of another is looked for on each worker, too: one is tried, and two workers have them.
+#[test]
+fn a_reload_whose_filters_share_a_machine_that_does_not_fit_is_refused() {
+    let group = some_or_return!(Cgroup::new(Some(SMALL), None));
+    let origin = Origin::start();
+    let guest = TABLE.replace("(i32.const 512)", "(i32.const 144)").replace("33554432", "9437184");
+    let mut proxy = on(2, &origin, &group, &guest, ", configuration: one, limits: { start: 10s }");
+    let yaml = fs::read_to_string(proxy.dir().join("pillion.yaml")).expect("the configuration is there");
+    let line = yaml.lines().find(|line| line.contains("name: holds, wasm")).expect("the filter's line");
+    let all: Vec<_> =
+        (0..3).map(|n| line.replace("name: holds", &format!("name: more{n}")).replace("one", &n.to_string())).collect();
+    proxy.replace_config(&yaml.replace(line, &[&[line.to_owned()], &all[..]].concat().join("\n")));
+    let answer = proxy.admin_post("/reload");
+    assert!(proxy.ended().is_none(), "the kernel killed it");
+    assert_eq!(answer.status, 409, "{answer:?}");
+    assert!(answer.text().contains("on each worker (2)"), "{answer:?}");
+    for _ in 0..10 {
+        assert_eq!((leak(&proxy), quiet(&proxy)), (Some(200), Some(200)));
+    }
+}
+
 /// It never grows, so that only the kernel knows that it has filled what it declared.
 #[test]
 fn a_filter_that_fills_what_it_declared_is_given_back() {

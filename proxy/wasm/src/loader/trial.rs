@@ -60,11 +60,26 @@ impl Tried {
         })
     }
 
-    /// Whether the filter, which starts alone, starts where others are already. Who cannot be told here is told on the worker.
-    pub(super) fn place(&self, runtime: &Runtime, trial: Arc<Trial>, beside: &[Arc<Plugin>]) -> Place {
-        let Ok(machine) = self.start(runtime, trial) else { return Place::Shared };
-        let all = beside.iter().try_for_each(|other| machine.add_root(other, None).map(|_| ()));
-        if all.is_err() || machine.add_root(&self.plugin, None).is_ok() { Place::Shared } else { Place::Apart }
+    /// Whether the filter, which starts alone and `took` so much, starts where others are already, and what it takes there. Who cannot be
+    /// told here is told on the worker.
+    pub(super) fn place(
+        &self,
+        runtime: &Runtime,
+        trial: Arc<Trial>,
+        beside: &[Arc<Plugin>],
+        took: Took,
+    ) -> (Place, Took) {
+        let unknown = (Place::Shared, took);
+        let Ok(machine) = self.start(runtime, trial) else { return unknown };
+        if beside.iter().any(|other| machine.add_root(other, None).is_err()) {
+            return unknown;
+        }
+        let before = machine.took().grown;
+        match machine.add_root(&self.plugin, None) {
+            Ok(_) => (Place::Shared, Took { grown: machine.took().grown.saturating_sub(before), ..took }),
+            Err(error) if error.is_short_of_memory() => unknown,
+            Err(_) => (Place::Apart, took),
+        }
     }
 
     fn start(&self, runtime: &Runtime, trial: Arc<Trial>) -> Result<Rc<Machine>, StartError> {
@@ -74,24 +89,42 @@ impl Tried {
     }
 }
 
-/// Has room kept for the machine that each worker will start, which takes as much as the one that was tried. Waits for it as long as a
+/// Where a plugin will sit on each worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sits {
+    /// In a machine that is started for it.
+    Alone,
+    /// In one that has others.
+    Beside,
+}
+
+/// Has room kept for what a plugin will take on each worker, which is as much as it took when it was tried. Waits for it as long as a
 /// trial does.
-pub(super) async fn promised(took: Took) -> Result<Option<Promise>, String> {
-    let each = starts::to_be_asked_for(took.declared) + took.grown;
+pub(super) async fn promised(took: Took, sits: Sits) -> Result<Option<Promise>, String> {
+    let (takes, asked) = match sits {
+        Sits::Alone => {
+            let takes = starts::to_be_asked_for(took.declared) + took.grown;
+            (takes, takes)
+        }
+        // A machine that serves grows at twice the price.
+        Sits::Beside => (took.grown, 2 * took.grown),
+    };
     let until = Instant::now() + starts::PATIENCE;
     loop {
-        match Promise::of(each) {
+        match Promise::of(asked) {
             Ok(promise) => return Ok(promise),
-            Err(NoRoom { free }) if Instant::now() >= until => return Err(no_room(each, free)),
+            Err(NoRoom { free }) if Instant::now() >= until => {
+                return Err(no_room(takes, if asked > takes { free / 2 } else { free }));
+            }
             Err(_) => sleep(starts::ASKS).await,
         }
     }
 }
 
-fn no_room(each: usize, free: usize) -> String {
+fn no_room(takes: usize, free: usize) -> String {
     let machines = starts::machines();
     format!(
-        "its machine takes {each} bytes as it starts, on each worker ({machines}), beside those that serve until they are gone, and {free} \
+        "it takes {takes} bytes as it starts, on each worker ({machines}), beside those that serve until they are gone, and {free} \
          bytes are free for that below where clients would be refused; raise the container's limit, have the filter take less at \
          its start, or have fewer workers"
     )

@@ -63,7 +63,10 @@ pub enum StartError {
     #[error("it cannot be instantiated: {0}")]
     Instantiate(String),
     /// There is no room for what it would touch of its memory.
-    #[error("it touches {0} bytes of what its module declares as it starts, and {1} are free")]
+    #[error(
+        "{0} bytes of what its module declares are to be there as it starts (what one of its machines was seen to touch, or all where none was \
+         seen yet), and {1} are free"
+    )]
     NoRoom(usize, usize),
     /// Nothing would bound its time.
     #[error("there is no thread to bound the time of filters: {0}; raise the limit of processes and threads")]
