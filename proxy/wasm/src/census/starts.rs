@@ -39,16 +39,18 @@ pub const PATIENCE: Duration = Duration::from_secs(2);
 /// How often it asks meanwhile.
 pub(crate) const ASKS: Duration = Duration::from_millis(20);
 
-/// What a machine touches of what its module declares is had without asking up to here: as much as a small one of an SDK declares, of which
-/// none is denied a start.
-const SMALL: usize = 1 << 20;
+/// What a machine touches of what its module declares is had without asking up to here, and so is what it grows by: as much as a small one of
+/// an SDK takes, of which none is denied a start.
+pub(crate) const SMALL: usize = 1 << 20;
 
 /// A machine that is tried, or will be. Shared by the thread that tries it, by whoever wants it tried and by the control thread, which may
 /// both [`end`](Self::end) it.
 #[derive(Debug, Default)]
 pub struct Trial {
-    /// Bytes that it took, for what its module declares and for growth.
+    /// Bytes that it took, for what its module declares and for growth,
     taken: AtomicUsize,
+    /// and those that it grew by without asking.
+    unasked: AtomicUsize,
     /// Where its memory is, as its module declares it.
     memory: OnceLock<Range>,
     /// When it waits for memory no more.
@@ -105,6 +107,10 @@ impl Trial {
     /// they are not there, or it is to end.
     #[must_use]
     pub(crate) fn take(&self, more: usize) -> bool {
+        let small = |unasked: usize| Some(unasked + more).filter(|unasked| *unasked <= SMALL);
+        if self.ending().is_none() && self.unasked.fetch_update(Relaxed, Relaxed, small).is_ok() {
+            return true;
+        }
         let there =
             || (self.ending().is_none() && take_both(more)).then(|| self.taken.fetch_add(more, Relaxed)).is_some();
         if there() {
@@ -227,7 +233,7 @@ pub(super) fn left() -> usize {
     STARTABLE.load(Relaxed)
 }
 
-/// Bytes of what a machine will touch of what its module declares that it has to ask for.
+/// How many of the bytes that a machine will touch of what its module declares, or grow by, it has to ask for.
 #[must_use]
 pub(crate) fn to_be_asked_for(needs: usize) -> usize {
     if needs > SMALL { needs } else { 0 }

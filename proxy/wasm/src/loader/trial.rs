@@ -101,13 +101,14 @@ pub(super) enum Sits {
 /// Has room kept for what a plugin will take on each worker, which is as much as it took when it was tried. Waits for it as long as a
 /// trial does.
 pub(super) async fn promised(took: Took, sits: Sits) -> Result<Option<Promise>, String> {
+    let grown = starts::to_be_asked_for(took.grown);
     let (takes, asked) = match sits {
         Sits::Alone => {
-            let takes = starts::to_be_asked_for(took.declared) + took.grown;
+            let takes = starts::to_be_asked_for(took.declared) + grown;
             (takes, takes)
         }
         // A machine that serves grows at twice the price.
-        Sits::Beside => (took.grown, 2 * took.grown),
+        Sits::Beside => (grown, 2 * grown),
     };
     let until = Instant::now() + starts::PATIENCE;
     loop {

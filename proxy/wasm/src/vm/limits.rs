@@ -86,15 +86,24 @@ enum Told {
 enum Taker {
     /// A trial, which may wait for it.
     Trial(Arc<Trial>),
-    /// A worker, which may not; it took so many bytes.
-    Worker(usize),
+    /// A worker, which may not.
+    Worker {
+        /// Bytes that it took,
+        taken: usize,
+        /// and those that it grew by without asking.
+        unasked: usize,
+    },
 }
 
 impl Taker {
     fn take(&mut self, more: usize) -> bool {
         match self {
             Self::Trial(trial) => trial.take(more),
-            Self::Worker(taken) => {
+            Self::Worker { unasked, .. } if *unasked + more <= starts::SMALL => {
+                *unasked += more;
+                true
+            }
+            Self::Worker { taken, .. } => {
                 let is_there = starts::take_both(more);
                 *taken += if is_there { more } else { 0 };
                 is_there
@@ -104,7 +113,7 @@ impl Taker {
 
     /// It serves: what it took is its own.
     fn keeps(&mut self) {
-        if let Self::Worker(taken) = self {
+        if let Self::Worker { taken, .. } = self {
             *taken = 0;
         }
     }
@@ -115,7 +124,7 @@ impl Drop for Taker {
     fn drop(&mut self) {
         match self {
             Self::Trial(trial) => trial.gone(),
-            Self::Worker(taken) => starts::give_both(*taken),
+            Self::Worker { taken, .. } => starts::give_both(*taken),
         }
     }
 }
@@ -201,7 +210,7 @@ impl Limiter {
     pub fn asks(&self, starts: &Starts, needs: usize) -> Result<(), NoRoomToStart> {
         let mut taker = match starts {
             Starts::OnTrial(trial) => Taker::Trial(Arc::clone(trial)),
-            Starts::ToServe => Taker::Worker(0),
+            Starts::ToServe => Taker::Worker { taken: 0, unasked: 0 },
         };
         let needs = starts::to_be_asked_for(needs);
         if needs > 0 && !taker.take(needs) {
@@ -255,7 +264,10 @@ impl Limiter {
     pub fn ending(&self) -> Option<Ending> {
         match &*self.account.where_told() {
             Told::Made(Taker::Trial(trial)) | Told::Starting(Taker::Trial(trial)) => trial.ending(),
-            Told::Nowhere | Told::Made(Taker::Worker(_)) | Told::Starting(Taker::Worker(_)) | Told::Census(_) => None,
+            Told::Nowhere
+            | Told::Made(Taker::Worker { .. })
+            | Told::Starting(Taker::Worker { .. })
+            | Told::Census(_) => None,
         }
     }
 

@@ -176,6 +176,17 @@ fn what_is_told_of_a_start_is_what_it_touched_and_grew_by() {
     assert!(Promise::of(19 * MIB).is_ok(), "it has gone");
 }
 
+/// As much as the allocator of an SDK asks for as a guest starts: a small filter that died comes back where hardly anything is free.
+#[test]
+fn who_grows_by_little_as_it_starts_is_not_denied_it() {
+    let _free = free(0);
+    let little = configured(1, "(if (i32.eq (memory.grow (i32.const 2)) (i32.const -1)) (then (unreachable)))");
+    World::default().staged(&little, &Starts::ToServe).expect("it is a worker's");
+    tried(&little, &Trial::new()).expect("it is tried");
+    let much = configured(1, DIES_WITHOUT);
+    assert!(World::default().staged(&much, &Starts::ToServe).is_err());
+}
+
 /// Its own next start may need it before memory is looked at again.
 #[tokio::test]
 async fn what_a_dead_machine_had_touched_is_free_as_soon_as_it_is_given_back() {
