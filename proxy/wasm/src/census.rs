@@ -38,7 +38,11 @@ pub struct Entry {
     memory: Range,
     /// Bytes of that which were touched at first.
     touched: usize,
+    /// Bytes that a plugin which is being put into it has grown it by without asking; [`NOBODY`]: none is.
+    joined: AtomicUsize,
 }
+
+const NOBODY: usize = usize::MAX;
 
 /// Bytes by which machines may grow until memory is looked at again.
 static ROOM: AtomicUsize = AtomicUsize::new(usize::MAX);
@@ -56,7 +60,14 @@ impl Entry {
         let number = Number(NEXT.fetch_add(1, Ordering::Relaxed));
         // Where nobody counts nobody will ask.
         let touched = if ROOM.load(Ordering::Relaxed) == usize::MAX { 0 } else { memory.touched() };
-        let entry = Arc::new(Self { number, at_first: bytes, now: AtomicUsize::new(bytes), memory, touched });
+        let entry = Arc::new(Self {
+            number,
+            at_first: bytes,
+            now: AtomicUsize::new(bytes),
+            memory,
+            touched,
+            joined: AtomicUsize::new(NOBODY),
+        });
         let mut entries = ENTRIES.lock().unwrap_or_else(PoisonError::into_inner);
         entries.retain(|entry| entry.strong_count() > 0);
         entries.push(Arc::downgrade(&entry));
@@ -72,11 +83,23 @@ impl Entry {
     /// It is to have so many bytes more. `false`: there is no memory for that, and it has what it had.
     #[must_use]
     pub fn grow(&self, more: usize) -> bool {
-        let taken = take(&ROOM, more);
+        let taken = match self.joined.load(Ordering::Relaxed) {
+            NOBODY => take(&ROOM, more),
+            joined if joined + more <= starts::SMALL => {
+                self.joined.store(joined + more, Ordering::Relaxed);
+                true
+            }
+            _ => starts::take_both(more),
+        };
         if taken {
             self.now.fetch_add(more, Ordering::Relaxed);
         }
         taken
+    }
+
+    /// A plugin is put into it: what it grows by meanwhile it takes as one that starts does.
+    pub fn is_joined(&self, joined: bool) {
+        self.joined.store(if joined { 0 } else { NOBODY }, Ordering::Relaxed);
     }
 
     /// It has so many bytes less: others may have them.

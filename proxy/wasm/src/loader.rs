@@ -31,7 +31,7 @@ use std::{
     rc::Rc,
     sync::{Arc, Weak},
 };
-use trial::{Sits, Tried, Wanted};
+use trial::{Tried, Wanted};
 use turns::{Turn, Turns};
 
 /// Bytes of a module, wherever it comes from.
@@ -173,8 +173,7 @@ impl WasmLoader {
             let them = beside.clone();
             self.turns.here(move || Ok(tried.place(runtime, trial, &them, took))).await?
         };
-        let sits = if beside.is_empty() || place == Place::Apart { Sits::Alone } else { Sits::Beside };
-        let promise = trial::promised(takes, sits).await?;
+        let promise = trial::promised(takes).await?;
         self.keep(&key, &plugin, place);
         Ok(WasmFactory::new(runtime, module, plugin, spec, key, place, promise))
     }

@@ -69,14 +69,14 @@ impl Tried {
         beside: &[Arc<Plugin>],
         took: Took,
     ) -> (Place, Took) {
-        let unknown = (Place::Shared, took);
+        let unknown = (Place::Shared, Took { declared: 0, ..took });
         let Ok(machine) = self.start(runtime, trial) else { return unknown };
         if beside.iter().any(|other| machine.add_root(other, None).is_err()) {
             return unknown;
         }
         let before = machine.took().grown;
         match machine.add_root(&self.plugin, None) {
-            Ok(_) => (Place::Shared, Took { grown: machine.took().grown.saturating_sub(before), ..took }),
+            Ok(_) => (Place::Shared, Took { declared: 0, grown: machine.took().grown.saturating_sub(before) }),
             Err(error) if error.is_short_of_memory() => unknown,
             Err(_) => (Place::Apart, took),
         }
@@ -89,43 +89,24 @@ impl Tried {
     }
 }
 
-/// Where a plugin will sit on each worker.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Sits {
-    /// In a machine that is started for it.
-    Alone,
-    /// In one that has others.
-    Beside,
-}
-
 /// Has room kept for what a plugin will take on each worker, which is as much as it took when it was tried. Waits for it as long as a
 /// trial does.
-pub(super) async fn promised(took: Took, sits: Sits) -> Result<Option<Promise>, String> {
-    let grown = starts::to_be_asked_for(took.grown);
-    let (takes, asked) = match sits {
-        Sits::Alone => {
-            let takes = starts::to_be_asked_for(took.declared) + grown;
-            (takes, takes)
-        }
-        // A machine that serves grows at twice the price.
-        Sits::Beside => (grown, 2 * grown),
-    };
+pub(super) async fn promised(took: Took) -> Result<Option<Promise>, String> {
+    let each = starts::to_be_asked_for(took.declared) + starts::to_be_asked_for(took.grown);
     let until = Instant::now() + starts::PATIENCE;
     loop {
-        match Promise::of(asked) {
+        match Promise::of(each) {
             Ok(promise) => return Ok(promise),
-            Err(NoRoom { free }) if Instant::now() >= until => {
-                return Err(no_room(takes, if asked > takes { free / 2 } else { free }));
-            }
+            Err(NoRoom { free }) if Instant::now() >= until => return Err(no_room(each, free)),
             Err(_) => sleep(starts::ASKS).await,
         }
     }
 }
 
-fn no_room(takes: usize, free: usize) -> String {
+fn no_room(each: usize, free: usize) -> String {
     let machines = starts::machines();
     format!(
-        "it takes {takes} bytes as it starts, on each worker ({machines}), beside those that serve until they are gone, and {free} \
+        "it takes {each} bytes as it starts, on each worker ({machines}), beside those that serve until they are gone, and {free} \
          bytes are free for that below where clients would be refused; raise the container's limit, have the filter take less at \
          its start, or have fewer workers"
     )

@@ -155,6 +155,13 @@ impl Account {
         self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// A plugin is put into the machine, or that is over: [`Entry::is_joined`], where it serves.
+    pub fn is_joined(&self, joined: bool) {
+        if let Told::Census(entry) = &*self.where_told() {
+            entry.is_joined(joined);
+        }
+    }
+
     /// Whether memory is there for so many bytes more; then they are counted.
     fn is_there(&self, more: usize) -> bool {
         match &mut *self.where_told() {

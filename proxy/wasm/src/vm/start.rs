@@ -217,12 +217,18 @@ impl Machine {
             let services = services.map(|services| services.holding(Arc::clone(host.limiter.account()) as _));
             let lines = LogBudget::new(plugin.limits.log_lines);
             host.contexts.insert(id, Context::Root(Root { plugin: Arc::clone(plugin), services, lines }));
+            host.limiter.account().is_joined(true);
             let size = |bytes: &Bytes| u32::try_from(bytes.len()).unwrap_or(u32::MAX);
             let sizes = (size(&host.spec.configuration), size(&plugin.configuration));
             (id, first, host.stage == Stage::Trial, sizes)
         };
         let begun = self.begin_root(plugin, id, first, trial, sizes);
-        let complaint = self.store.borrow_mut().data_mut().complaint.take();
+        let complaint = {
+            let mut store = self.store.borrow_mut();
+            let host = store.data_mut();
+            host.limiter.account().is_joined(false);
+            host.complaint.take()
+        };
         if begun.is_err() && !first && self.dead().is_none() {
             // The others go on; its timers, and what the guest has for it, do not.
             self.bury(id, Budget(plugin.limits.callback));
