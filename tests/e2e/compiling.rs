@@ -84,7 +84,11 @@ fn a_module_that_needs_more_memory_than_there_is_is_refused_and_nobody_suffers()
         });
         let answer = proxy.try_admin("POST", "/reload");
         reloaded.store(true, Ordering::Relaxed);
-        (answer.expect("the proxy lives"), clients.join().expect("the clients end"))
+        (answer, clients.join().expect("the clients end"))
+    });
+    let answer = answer.unwrap_or_else(|error| {
+        let (status, said) = proxy.stop();
+        panic!("the proxy lives: {error}, {status}\n{said}")
     });
     let words = answer.text();
     assert_eq!(answer.status, 409, "{words}");
