@@ -31,6 +31,36 @@ fn requests_pass_in_order_and_responses_in_reverse() {
     });
 }
 
+/// As Envoy tells: it chooses the route again when one of its own filters, its router or an answer asks.
+#[test]
+fn a_guest_right_behind_one_that_moved_the_request_is_told_the_former_route() {
+    let moves = guest(
+        &[("replace_header_map_value", 5)],
+        r#"(data (i32.const 0) ":path/second")
+           (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+               (drop (call $replace_header_map_value (i32.const 0) (i32.const 0) (i32.const 5) (i32.const 5) (i32.const 7)))
+               (i32.const 0))"#,
+    );
+    let tells = guest(
+        &[("get_property", 4), ("add_header_map_value", 5)],
+        r#"(data (i32.const 0) "xds\00route_name") (data (i32.const 32) "x-route")
+           (func $tell (param $map i32) (result i32)
+               (drop (call $get_property (i32.const 0) (i32.const 14) (i32.const 48) (i32.const 52)))
+               (drop (call $add_header_map_value (local.get $map) (i32.const 32) (i32.const 7)
+                   (i32.load (i32.const 48)) (i32.load (i32.const 52))))
+               (i32.const 0))
+           (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32) (call $tell (i32.const 0)))
+           (func (export "proxy_on_response_headers") (param i32 i32 i32) (result i32) (call $tell (i32.const 2)))"#,
+    );
+    run(vec![Guest::new("moves", moves), Guest::new("tells", tells)], async |world| {
+        let answer = world.get("/").await;
+        assert_eq!(answer.status, 200);
+        let seen = world.last().to_ascii_lowercase();
+        assert!(seen.starts_with("get /second ") && seen.contains("x-route: listener/0"), "{seen}");
+        assert!(answer.head.contains("x-route: second"), "{}", answer.head);
+    });
+}
+
 #[test]
 fn a_local_reply_ends_the_request_here() {
     let text = guest(

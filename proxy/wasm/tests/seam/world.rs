@@ -2,7 +2,7 @@
 
 use pillion_config::model::{
     AllowedCapabilities, AllowedClusters, BodyBuffer, Config, FailPolicy, Filter, FilterIndex, FilterKind, Name,
-    Stands, Wasm, WasmLimits, WasmSource,
+    PathMatch, Route, Stands, Wasm, WasmLimits, WasmSource,
 };
 use pillion_core::{
     downstream::limit::{Limit, PressureGauge},
@@ -243,6 +243,9 @@ fn config(address: SocketAddr, upstream: SocketAddr, guests: &[Guest]) -> Config
     let all: Arc<[FilterIndex]> = (0..guests.len()).filter(|at| guests[*at].chained).map(FilterIndex).collect();
     let listener = Arc::make_mut(&mut config.listeners[0]);
     Arc::make_mut(&mut listener.routes[0]).filters = Some(all);
+    let mut second = Route::clone(&listener.routes[0]);
+    (second.name, second.matcher.path) = (Name("second".into()), PathMatch::Exact("/second".to_owned()));
+    listener.routes.insert(0, Arc::new(second));
     config
 }
 
