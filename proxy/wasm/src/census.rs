@@ -85,7 +85,7 @@ impl Entry {
     pub fn grow(&self, more: usize) -> bool {
         let taken = match self.joined.load(Ordering::Relaxed) {
             NOBODY => take(&ROOM, more),
-            joined if joined + more <= starts::SMALL => {
+            joined if starts::is_little(joined, more) => {
                 self.joined.store(joined + more, Ordering::Relaxed);
                 true
             }

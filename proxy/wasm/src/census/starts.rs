@@ -39,9 +39,18 @@ pub const PATIENCE: Duration = Duration::from_secs(2);
 /// How often it asks meanwhile.
 pub(crate) const ASKS: Duration = Duration::from_millis(20);
 
-/// What a machine touches of what its module declares is had without asking up to here, and so is what it grows by: as much as a small one of
-/// an SDK takes, of which none is denied a start.
-pub(crate) const SMALL: usize = 1 << 20;
+/// What a machine touches of what its module declares is had without asking up to here: as much as a small one of an SDK declares, of which
+/// none is denied a start.
+const SMALL: usize = 1 << 20;
+
+/// What it grows by is up to here, too: the allocators of SDKs ask for one or two pages as a guest starts. On each worker each filter may have
+/// it at once, so that it is no more.
+pub(crate) const LITTLE: usize = 256 * 1024;
+
+/// Whether a start that grew by so much without asking may grow by more without.
+pub(crate) fn is_little(unasked: usize, more: usize) -> bool {
+    unasked.saturating_add(more) <= LITTLE
+}
 
 /// A machine that is tried, or will be. Shared by the thread that tries it, by whoever wants it tried and by the control thread, which may
 /// both [`end`](Self::end) it.
@@ -107,7 +116,7 @@ impl Trial {
     /// they are not there, or it is to end.
     #[must_use]
     pub(crate) fn take(&self, more: usize) -> bool {
-        let small = |unasked: usize| Some(unasked + more).filter(|unasked| *unasked <= SMALL);
+        let small = |unasked: usize| is_little(unasked, more).then_some(unasked + more);
         if self.ending().is_none() && self.unasked.fetch_update(Relaxed, Relaxed, small).is_ok() {
             return true;
         }
@@ -233,7 +242,7 @@ pub(super) fn left() -> usize {
     STARTABLE.load(Relaxed)
 }
 
-/// How many of the bytes that a machine will touch of what its module declares, or grow by, it has to ask for.
+/// How many of the bytes that a machine will touch of what its module declares it has to ask for.
 #[must_use]
 pub(crate) fn to_be_asked_for(needs: usize) -> usize {
     if needs > SMALL { needs } else { 0 }

@@ -99,7 +99,7 @@ impl Taker {
     fn take(&mut self, more: usize) -> bool {
         match self {
             Self::Trial(trial) => trial.take(more),
-            Self::Worker { unasked, .. } if *unasked + more <= starts::SMALL => {
+            Self::Worker { unasked, .. } if starts::is_little(*unasked, more) => {
                 *unasked += more;
                 true
             }
