@@ -2,6 +2,12 @@
 
 use super::*;
 
+/// What a gRPC call is answered.
+async fn call(world: &World) -> Response<h2::RecvStream> {
+    let call = request("POST", "/s/m").header("content-type", "application/grpc").body(()).unwrap();
+    fetch(&mut http2(world).await, call).await.unwrap()
+}
+
 #[test]
 fn a_grpc_client_is_answered_in_its_own_terms() {
     for (given, expected) in [(None, "7"), (Some(9), "9")] {
@@ -15,9 +21,7 @@ fn a_grpc_client_is_answered_in_its_own_terms() {
             ONE_H2,
             |_, _| h2_server(tell),
             |world| async move {
-                let mut sender = http2(&world).await;
-                let call = request("POST", "/s/m").header("content-type", "application/grpc").body(()).unwrap();
-                let response = fetch(&mut sender, call).await.unwrap();
+                let response = call(&world).await;
                 assert_eq!(response.status(), 200);
                 assert_eq!(response.headers()["grpc-status"], expected);
                 assert_eq!(response.headers()["grpc-message"], "not you");
@@ -55,9 +59,7 @@ fn a_grpc_status_among_a_replys_fields_is_its_status() {
                 ONE_H2,
                 |_, _| h2_server(tell),
                 |world| async move {
-                    let mut sender = http2(&world).await;
-                    let call = request("POST", "/s/m").header("content-type", "application/grpc").body(()).unwrap();
-                    let response = fetch(&mut sender, call).await.unwrap();
+                    let response = call(&world).await;
                     let all = |name: &str| -> Vec<String> {
                         response
                             .headers()
