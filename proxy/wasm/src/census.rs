@@ -38,7 +38,7 @@ pub struct Entry {
     memory: Range,
     /// Bytes of that which were touched at first.
     touched: usize,
-    /// Bytes that a plugin which is being put into it has grown it by without asking; [`NOBODY`]: none is.
+    /// Bytes that a plugin which is being put into it has grown it by though they were not there; [`NOBODY`]: none is.
     joined: AtomicUsize,
 }
 
@@ -85,11 +85,12 @@ impl Entry {
     pub fn grow(&self, more: usize) -> bool {
         let taken = match self.joined.load(Ordering::Relaxed) {
             NOBODY => take(&ROOM, more),
+            _ if starts::take_both(more) => true,
             joined if starts::is_little(joined, more) => {
                 self.joined.store(joined + more, Ordering::Relaxed);
                 true
             }
-            _ => starts::take_both(more),
+            _ => false,
         };
         if taken {
             self.now.fetch_add(more, Ordering::Relaxed);

@@ -31,6 +31,9 @@ static MACHINES: AtomicUsize = AtomicUsize::new(1);
 /// Bytes of promises that are not kept yet.
 static PROMISED: AtomicUsize = AtomicUsize::new(0);
 
+/// Bytes of promises that may be made until memory is looked at again though they are not there.
+static UNASKED: AtomicUsize = AtomicUsize::new(IN_ALL);
+
 static TRIALS: Mutex<Vec<Weak<Trial>>> = Mutex::new(Vec::new());
 
 /// How long a trial waits for memory in all, however often it asks: memory is looked at once a second at least.
@@ -39,15 +42,17 @@ pub const PATIENCE: Duration = Duration::from_secs(2);
 /// How often it asks meanwhile.
 pub(crate) const ASKS: Duration = Duration::from_millis(20);
 
-/// What a machine touches of what its module declares is had without asking up to here: as much as a small one of an SDK declares, of which
-/// none is denied a start.
+/// What a machine touches of what its module declares is had up to here though it is not there: as much as a small one of an SDK declares, of
+/// which none is denied a start.
 const SMALL: usize = 1 << 20;
 
-/// What it grows by is up to here, too: the allocators of SDKs ask for one or two pages as a guest starts. On each worker each filter may have
-/// it at once, so that it is no more.
-pub(crate) const LITTLE: usize = 256 * 1024;
+/// What it grows by is up to here, too: the allocators of SDKs ask for one or two pages as a guest starts.
+const LITTLE: usize = 256 * 1024;
 
-/// Whether a start that grew by so much without asking may grow by more without.
+/// And what machines of all filters on all workers take that start with a configuration, together: many small ones are large.
+const IN_ALL: usize = 2 << 20;
+
+/// Whether a start that grew by so much that was not there may grow by more that is not.
 pub(crate) fn is_little(unasked: usize, more: usize) -> bool {
     unasked.saturating_add(more) <= LITTLE
 }
@@ -58,7 +63,7 @@ pub(crate) fn is_little(unasked: usize, more: usize) -> bool {
 pub struct Trial {
     /// Bytes that it took, for what its module declares and for growth,
     taken: AtomicUsize,
-    /// and those that it grew by without asking.
+    /// and those that it grew by though they were not there.
     unasked: AtomicUsize,
     /// Where its memory is, as its module declares it.
     memory: OnceLock<Range>,
@@ -116,23 +121,30 @@ impl Trial {
     /// they are not there, or it is to end.
     #[must_use]
     pub(crate) fn take(&self, more: usize) -> bool {
-        let small = |unasked: usize| is_little(unasked, more).then_some(unasked + more);
-        if self.ending().is_none() && self.unasked.fetch_update(Relaxed, Relaxed, small).is_ok() {
+        if self.take_now(more) {
             return true;
         }
-        let there =
-            || (self.ending().is_none() && take_both(more)).then(|| self.taken.fetch_add(more, Relaxed)).is_some();
-        if there() {
+        let small = |unasked: usize| is_little(unasked, more).then_some(unasked + more);
+        if self.ending().is_none() && self.unasked.fetch_update(Relaxed, Relaxed, small).is_ok() {
             return true;
         }
         let until = *self.until.get_or_init(|| Instant::now() + PATIENCE);
         while self.ending().is_none() && Instant::now() < until {
             thread::sleep(ASKS);
-            if there() {
+            if self.take_now(more) {
                 return true;
             }
         }
         false
+    }
+
+    /// Takes so many bytes, if they are there and it is not to end.
+    pub(crate) fn take_now(&self, more: usize) -> bool {
+        let is_there = self.ending().is_none() && take_both(more);
+        if is_there {
+            self.taken.fetch_add(more, Relaxed);
+        }
+        is_there
     }
 
     /// Its memory is there.
@@ -162,7 +174,7 @@ pub struct Promise {
 }
 
 impl Promise {
-    /// Keeps room for a machine on each worker. `None`: nobody counts.
+    /// Keeps room for a machine on each worker. `None`: nobody counts, or it is had though it is not there.
     ///
     /// # Errors
     ///
@@ -174,7 +186,7 @@ impl Promise {
         let left = MACHINES.load(Relaxed);
         let all = each.saturating_mul(left);
         if !take_both(all) {
-            return Err(NoRoom { free: free() });
+            return if take(&UNASKED, all) { Ok(None) } else { Err(NoRoom { free: free() }) };
         }
         PROMISED.fetch_add(all, Relaxed);
         Ok(Some(Self { each, left: AtomicUsize::new(left) }))
@@ -230,6 +242,7 @@ pub(super) fn owed() -> usize {
 
 pub(super) fn allow(room: Room, before: Before) {
     anew(&STARTABLE, room.starts, before.starts, before.owed);
+    UNASKED.store(IN_ALL, Relaxed);
     MACHINES.store(room.machines.max(1), Relaxed);
 }
 
@@ -242,10 +255,10 @@ pub(super) fn left() -> usize {
     STARTABLE.load(Relaxed)
 }
 
-/// How many of the bytes that a machine will touch of what its module declares it has to ask for.
+/// Whether a machine that touches so much of what its module declares starts where that is not there, too.
 #[must_use]
-pub(crate) fn to_be_asked_for(needs: usize) -> usize {
-    if needs > SMALL { needs } else { 0 }
+pub(crate) fn is_small(needs: usize) -> bool {
+    needs <= SMALL
 }
 
 /// Bytes that are free for starts.

@@ -92,7 +92,7 @@ impl Tried {
 /// Has room kept for what a plugin will take on each worker, which is as much as it took when it was tried. Waits for it as long as a
 /// trial does.
 pub(super) async fn promised(took: Took) -> Result<Option<Promise>, String> {
-    let each = starts::to_be_asked_for(took.declared) + took.grown.saturating_sub(starts::LITTLE);
+    let each = took.declared + took.grown;
     let until = Instant::now() + starts::PATIENCE;
     loop {
         match Promise::of(each) {

@@ -24,7 +24,10 @@ pub const MOST_ITEMS: usize = 10_000;
 /// Bytes of messages in one queue.
 pub const MOST_QUEUE_BYTES: usize = 4 * 1024 * 1024;
 
-/// Bytes that a message counts beside its own: its place in the queue, of which half may be free, and an allocation.
+/// Places that an emptied queue keeps.
+const FEW: usize = 16;
+
+/// Bytes that a message counts beside its own: its place in the queue, beside which one may be free, and an allocation.
 pub const MESSAGE: usize = 64;
 
 /// Bytes of messages in a vm_id's queues, with [`MESSAGE`] for each: as much as its shared data may have.
@@ -185,6 +188,7 @@ impl Queues {
         let item = queue.items.pop_front().ok_or(Status::Empty)?;
         queue.bytes -= item.len();
         queue.of.bytes.fetch_sub(item.len() + MESSAGE, Relaxed);
+        queue.give_room_back();
         Ok(item)
     }
 
@@ -233,6 +237,14 @@ impl Queue {
     fn of(of: Arc<Its>) -> Self {
         Self { of, items: VecDeque::new(), bytes: 0, listeners: Vec::new(), turn: 0 }
     }
+
+    /// One that was full for once does not keep places for as many messages: they count with their messages alone.
+    fn give_room_back(&mut self) {
+        let (used, room) = (self.items.len(), self.items.capacity());
+        if room > FEW && used <= room / 4 {
+            self.items.shrink_to(used * 2);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -272,6 +284,22 @@ mod tests {
         assert_eq!(queues.enqueue(id, b"x"), Err(Status::InternalFailure));
         queues.forget("v");
         assert_eq!(queues.dequeue(id), Err(Status::NotFound));
+    }
+
+    #[test]
+    fn a_queue_that_was_full_once_keeps_no_places() {
+        let queues = Queues::default();
+        let (ready, _told) = mpsc::channel(1);
+        let id = queues.register("v", b"q", 1, &ready).unwrap();
+        let room = || queues.0.lock().unwrap().queues[&id].items.capacity();
+        for number in 0..MOST_ITEMS {
+            queues.enqueue(id, &number.to_le_bytes()).unwrap();
+        }
+        for number in 0..MOST_ITEMS {
+            assert_eq!(queues.dequeue(id).as_deref(), Ok(&number.to_le_bytes()[..]), "in order");
+            let left = MOST_ITEMS - number - 1;
+            assert!(room() <= FEW.max(4 * left), "{} places for {left}", room());
+        }
     }
 
     /// As after a reload: the machine lives on with another root.

@@ -90,19 +90,30 @@ enum Taker {
     Worker {
         /// Bytes that it took,
         taken: usize,
-        /// and those that it grew by without asking.
+        /// and those that it grew by though they were not there.
         unasked: usize,
     },
 }
 
 impl Taker {
     fn take(&mut self, more: usize) -> bool {
+        if self.take_now(more) {
+            return true;
+        }
         match self {
             Self::Trial(trial) => trial.take(more),
-            Self::Worker { unasked, .. } if starts::is_little(*unasked, more) => {
-                *unasked += more;
-                true
+            Self::Worker { unasked, .. } => {
+                let is_had = starts::is_little(*unasked, more);
+                *unasked += if is_had { more } else { 0 };
+                is_had
             }
+        }
+    }
+
+    /// Takes so many bytes, if they are there.
+    fn take_now(&mut self, more: usize) -> bool {
+        match self {
+            Self::Trial(trial) => trial.take_now(more),
             Self::Worker { taken, .. } => {
                 let is_there = starts::take_both(more);
                 *taken += if is_there { more } else { 0 };
@@ -219,8 +230,7 @@ impl Limiter {
             Starts::OnTrial(trial) => Taker::Trial(Arc::clone(trial)),
             Starts::ToServe => Taker::Worker { taken: 0, unasked: 0 },
         };
-        let needs = starts::to_be_asked_for(needs);
-        if needs > 0 && !taker.take(needs) {
+        if !taker.take_now(needs) && !starts::is_small(needs) && !taker.take(needs) {
             return Err(NoRoomToStart { free: starts::free() });
         }
         *self.account.where_told() = Told::Made(taker);

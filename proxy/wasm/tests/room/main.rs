@@ -187,6 +187,29 @@ fn who_grows_by_little_as_it_starts_is_not_denied_it() {
     assert!(World::default().staged(&much, &Starts::ToServe).is_err());
 }
 
+/// A reload of twelve on four workers would have forty-eight times what each may have.
+#[test]
+fn what_many_small_ones_take_is_had_together_as_one_small_ones_is() {
+    let _free = free(MIB);
+    let small = || Promise::of(MIB / 2);
+    let first = small().expect("both are there").expect("it counts");
+    assert!(small().expect("it is little").is_none(), "nothing is kept for it");
+    assert!(small().expect("it is little yet").is_none());
+    assert_eq!(small().expect_err("in all that is much"), NoRoom { free: 0 });
+    looked(MIB);
+    assert!(small().is_ok(), "what they took was found");
+    drop(first);
+}
+
+#[test]
+fn a_small_one_takes_what_is_there() {
+    let _free = free(10 * MIB);
+    let machine = World::default().staged(&configured(1, ""), &Starts::ToServe).expect("there is room");
+    assert_eq!(Promise::of(5 * MIB).expect_err("a MiB is gone"), NoRoom { free: 9 * MIB });
+    drop(machine);
+    assert!(Promise::of(5 * MIB).is_ok());
+}
+
 /// Its own next start may need it before memory is looked at again.
 #[tokio::test]
 async fn what_a_dead_machine_had_touched_is_free_as_soon_as_it_is_given_back() {
