@@ -36,7 +36,7 @@ use rest::Rests;
 pub use seat::Seat;
 use seat::once_each;
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     collections::{HashMap, VecDeque},
     rc::{Rc, Weak},
     sync::Arc,
@@ -95,6 +95,8 @@ pub struct Slot {
     module: Arc<Module>,
     spec: Arc<MachineSpec>,
     state: RefCell<State>,
+    /// Bytes that the machine had which died, until there is another.
+    had: Cell<usize>,
     /// Every plugin in it.
     seats: RefCell<Vec<Weak<Seat>>>,
     /// How long it stays empty after a death.
@@ -138,6 +140,7 @@ impl Slot {
             module: Arc::clone(module),
             spec: Arc::clone(spec),
             state: RefCell::new(State::Down(None)),
+            had: Cell::default(),
             seats: RefCell::default(),
             rests: RefCell::default(),
             told: RefCell::default(),
@@ -230,17 +233,23 @@ impl Slot {
             let seats = self.seated();
             let limit = seats.iter().map(|seat| seat.plugin().limits.start).max();
             let Some(limit) = limit else { return Ok(()) };
-            let (machine, told) = Machine::start(&self.runtime, &self.module, &self.spec, limit, &Starts::ToServe)?;
+            let starts = match self.had.get() {
+                0 => Starts::ToServe,
+                had => Starts::Again(had),
+            };
+            let (machine, told) = Machine::start(&self.runtime, &self.module, &self.spec, limit, &starts)?;
             let failed = seats.iter().find_map(|seat| seat.sit(&machine).err().map(|error| (seat, error)));
             match failed {
                 None => break (seats, machine, told),
-                Some((_, error)) if seats.len() == 1 => return Err(error),
+                // Apart they would take more of what there is too little of.
+                Some((_, error)) if seats.len() == 1 || error.is_short_of_memory() => return Err(error),
                 Some((seat, error)) => self.part(seat, &error),
             }
         };
         let me: Weak<dyn Mourner> = Weak::<Self>::clone(&self.me);
         machine.set_mourner(me);
         machine.enter_census();
+        self.had.set(0);
         let took = time::now().saturating_sub(begun);
         self.rests.borrow_mut().started(took, Instant::now());
         tracing::debug!(vm_id = self.spec.vm_id, ?took, "wasm machine started");
@@ -270,6 +279,9 @@ impl Slot {
             State::Running { machine, .. } => Some(machine),
             State::Down(_) => None,
         };
+        if let Some(machine) = &dead {
+            self.had.set(machine.memory());
+        }
         let task = seat.services().spawn(async move {
             let until = tokio::time::Instant::now() + wait;
             if let Some(machine) = dead {

@@ -47,7 +47,7 @@ pub(crate) const ASKS: Duration = Duration::from_millis(20);
 const SMALL: usize = 1 << 20;
 
 /// What it grows by is up to here, too: the allocators of SDKs ask for one or two pages as a guest starts.
-const LITTLE: usize = 256 * 1024;
+pub(crate) const LITTLE: usize = 256 * 1024;
 
 /// And what machines of all filters on all workers take that start with a configuration, together: many small ones are large.
 const IN_ALL: usize = 2 << 20;
@@ -244,11 +244,6 @@ pub(super) fn allow(room: Room, before: Before) {
     anew(&STARTABLE, room.starts, before.starts, before.owed);
     UNASKED.store(IN_ALL, Relaxed);
     MACHINES.store(room.machines.max(1), Relaxed);
-}
-
-/// Whether somebody looks at memory.
-pub(crate) fn is_counted() -> bool {
-    left() != usize::MAX
 }
 
 pub(super) fn left() -> usize {

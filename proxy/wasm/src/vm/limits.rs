@@ -3,10 +3,10 @@
 use crate::{
     census::{
         Entry, Number,
-        starts::{self, Ending, NoRoom as NoRoomToStart, Trial},
+        starts::{self, Ending, NoRoom as NoRoomToStart},
         touched::Range,
     },
-    vm::start::Starts,
+    vm::{start::Starts, taker::Taker},
 };
 use pillion_core::exchange::filter::{Bound, Holds, NoRoom};
 use std::{
@@ -79,65 +79,6 @@ enum Told {
     Starting(Taker),
     /// It serves.
     Census(Arc<Entry>),
-}
-
-/// Who takes memory for a start.
-#[derive(Debug)]
-enum Taker {
-    /// A trial, which may wait for it.
-    Trial(Arc<Trial>),
-    /// A worker, which may not.
-    Worker {
-        /// Bytes that it took,
-        taken: usize,
-        /// and those that it grew by though they were not there.
-        unasked: usize,
-    },
-}
-
-impl Taker {
-    fn take(&mut self, more: usize) -> bool {
-        if self.take_now(more) {
-            return true;
-        }
-        match self {
-            Self::Trial(trial) => trial.take(more),
-            Self::Worker { unasked, .. } => {
-                let is_had = starts::is_little(*unasked, more);
-                *unasked += if is_had { more } else { 0 };
-                is_had
-            }
-        }
-    }
-
-    /// Takes so many bytes, if they are there.
-    fn take_now(&mut self, more: usize) -> bool {
-        match self {
-            Self::Trial(trial) => trial.take_now(more),
-            Self::Worker { taken, .. } => {
-                let is_there = starts::take_both(more);
-                *taken += if is_there { more } else { 0 };
-                is_there
-            }
-        }
-    }
-
-    /// It serves: what it took is its own.
-    fn keeps(&mut self) {
-        if let Self::Worker { taken, .. } = self {
-            *taken = 0;
-        }
-    }
-}
-
-impl Drop for Taker {
-    /// Its machine is gone, and never served.
-    fn drop(&mut self) {
-        match self {
-            Self::Trial(trial) => trial.gone(),
-            Self::Worker { taken, .. } => starts::give_both(*taken),
-        }
-    }
 }
 
 /// What a machine holds is told in whole parts of so many bytes of calls, so that short ones change nothing.
@@ -226,13 +167,7 @@ impl Limiter {
     ///
     /// They are not there.
     pub fn asks(&self, starts: &Starts, needs: usize) -> Result<(), NoRoomToStart> {
-        let mut taker = match starts {
-            Starts::OnTrial(trial) => Taker::Trial(Arc::clone(trial)),
-            Starts::ToServe => Taker::Worker { taken: 0, unasked: 0 },
-        };
-        if !taker.take_now(needs) && !starts::is_small(needs) && !taker.take(needs) {
-            return Err(NoRoomToStart { free: starts::free() });
-        }
+        let Some(taker) = Taker::of(starts, needs) else { return Err(NoRoomToStart { free: starts::free() }) };
         *self.account.where_told() = Told::Made(taker);
         Ok(())
     }
@@ -241,9 +176,7 @@ impl Limiter {
     pub fn starts(&self, memory: Range) {
         let mut told = self.account.where_told();
         if let Told::Made(taker) = mem::replace(&mut *told, Told::Nowhere) {
-            if let Taker::Trial(trial) = &taker {
-                trial.is_at(memory);
-            }
+            taker.is_at(memory);
             *told = Told::Starting(taker);
         }
     }
@@ -280,11 +213,8 @@ impl Limiter {
     #[must_use]
     pub fn ending(&self) -> Option<Ending> {
         match &*self.account.where_told() {
-            Told::Made(Taker::Trial(trial)) | Told::Starting(Taker::Trial(trial)) => trial.ending(),
-            Told::Nowhere
-            | Told::Made(Taker::Worker { .. })
-            | Told::Starting(Taker::Worker { .. })
-            | Told::Census(_) => None,
+            Told::Made(taker) | Told::Starting(taker) => taker.ending(),
+            Told::Nowhere | Told::Census(_) => None,
         }
     }
 

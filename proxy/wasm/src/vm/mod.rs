@@ -17,6 +17,7 @@ pub mod memory;
 mod release;
 mod start;
 pub mod state;
+mod taker;
 pub mod time;
 pub mod wish;
 

@@ -37,6 +37,8 @@ const MOST_READY: usize = 1024;
 pub enum Starts {
     /// It is to serve.
     ToServe,
+    /// It is to serve in the place of one that died and had so many bytes: as many it has in any case, since they are free again.
+    Again(usize),
     /// It is tried, and gone afterwards.
     OnTrial(Arc<Trial>),
 }
@@ -50,7 +52,7 @@ impl Starts {
 
     fn stage(&self) -> Stage {
         match self {
-            Self::ToServe => Stage::Serving,
+            Self::ToServe | Self::Again(_) => Stage::Serving,
             Self::OnTrial(_) => Stage::Trial,
         }
     }

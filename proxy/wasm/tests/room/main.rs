@@ -210,23 +210,29 @@ fn a_small_one_takes_what_is_there() {
     assert!(Promise::of(5 * MIB).is_ok());
 }
 
-/// Its own next start may need it before memory is looked at again.
+/// A page that was only read is no memory, and a guest may read all that its module declares. What is free is found by looking.
 #[tokio::test]
-async fn what_a_dead_machine_had_touched_is_free_as_soon_as_it_is_given_back() {
+async fn what_a_dead_machine_had_is_free_for_its_next_start_and_for_others_once_it_is_found() {
     let _free = free(40 * MIB);
-    let fills = format!("(memory.fill (i32.const 65536) (i32.const 1) (i32.const {}))", 23 * MIB);
+    let reads = "(loop $again (drop (i32.load (local.get $n)))
+        (br_if $again (i32.lt_u (local.tee $n (i32.add (local.get $n) (i32.const 4096))) (i32.const 25165824))))
+        (if (i32.eq (memory.grow (i32.const 32)) (i32.const -1)) (then (unreachable)))";
     let dies = r#"(func (export "proxy_on_tick") (param i32) (unreachable))"#;
-    let text =
-        configured(24, &fills).replace("(func (export \"malloc\")", &format!("{dies} (func (export \"malloc\")"));
+    let text = configured(24, reads).replace("(func (export \"malloc\")", &format!("{dies} (func (export \"malloc\")"));
     let world = World { memory: 64 * MIB, ..World::default() };
     let (machine, root) = world.staged(&text, &Starts::ToServe).expect("there is room for it");
     machine.enter_census();
-    looked(10 * MIB);
+    looked(MIB);
     machine.tick(root);
     assert_eq!(machine.dead(), Some(Cause::Trap));
-    assert!(world.staged(&text, &Starts::ToServe).is_err(), "not yet");
+    let had = machine.memory();
+    assert_eq!(had, 26 * MIB);
     machine.release().await;
-    world.staged(&text, &Starts::ToServe).expect("there is room for it again");
+    assert_eq!(Promise::of(6 * MIB).expect_err("nothing is found yet"), NoRoom { free: MIB });
+    assert!(world.staged(&text, &Starts::ToServe).is_err(), "another one");
+    world.staged(&text, &Starts::Again(had)).expect("it has what it had");
+    let more = text.replace("(i32.const 32)", "(i32.const 64)");
+    assert!(world.staged(&more, &Starts::Again(had)).is_err(), "it never had as much");
 }
 
 #[test]

@@ -1,0 +1,94 @@
+//! [`Taker`]: who takes memory for a machine that starts.
+
+use super::Starts;
+use crate::census::{
+    starts::{self, Ending, LITTLE, Trial},
+    touched::Range,
+};
+use std::sync::Arc;
+
+/// Who takes memory for a start.
+#[derive(Debug)]
+pub(super) enum Taker {
+    /// A trial, which may wait for it.
+    Trial(Arc<Trial>),
+    /// A worker, which may not.
+    Worker {
+        /// Bytes that it took,
+        taken: usize,
+        /// and those that it may grow by yet though they are not there.
+        unasked: usize,
+    },
+}
+
+impl Taker {
+    /// For a machine that will touch so many bytes of what its module declares, which it takes. `None`: they are not there.
+    pub(super) fn of(starts: &Starts, needs: usize) -> Option<Self> {
+        let (mut taker, had) = match starts {
+            Starts::OnTrial(trial) => (Self::Trial(Arc::clone(trial)), 0),
+            Starts::ToServe => (Self::Worker { taken: 0, unasked: LITTLE }, 0),
+            Starts::Again(had) => (Self::Worker { taken: 0, unasked: had.saturating_sub(needs).max(LITTLE) }, *had),
+        };
+        let takes = taker.take_now(needs) || starts::is_small(needs) || needs <= had || taker.take(needs);
+        takes.then_some(taker)
+    }
+
+    /// Takes so many bytes that it grows by. `false`: they are not there.
+    pub(super) fn take(&mut self, more: usize) -> bool {
+        if self.take_now(more) {
+            return true;
+        }
+        match self {
+            Self::Trial(trial) => trial.take(more),
+            Self::Worker { unasked, .. } => {
+                let left = unasked.checked_sub(more);
+                *unasked = left.unwrap_or(*unasked);
+                left.is_some()
+            }
+        }
+    }
+
+    /// Takes so many bytes, if they are there.
+    fn take_now(&mut self, more: usize) -> bool {
+        match self {
+            Self::Trial(trial) => trial.take_now(more),
+            Self::Worker { taken, .. } => {
+                let is_there = starts::take_both(more);
+                *taken += if is_there { more } else { 0 };
+                is_there
+            }
+        }
+    }
+
+    /// What the module declares is there.
+    pub(super) fn is_at(&self, memory: Range) {
+        if let Self::Trial(trial) = self {
+            trial.is_at(memory);
+        }
+    }
+
+    /// Why its machine is to end before its guest has come to an end, if it is.
+    pub(super) fn ending(&self) -> Option<Ending> {
+        match self {
+            Self::Trial(trial) => trial.ending(),
+            Self::Worker { .. } => None,
+        }
+    }
+
+    /// It serves: what it took is its own.
+    pub(super) fn keeps(&mut self) {
+        if let Self::Worker { taken, .. } = self {
+            *taken = 0;
+        }
+    }
+}
+
+impl Drop for Taker {
+    /// Its machine is gone, and never served.
+    fn drop(&mut self) {
+        match self {
+            Self::Trial(trial) => trial.gone(),
+            Self::Worker { taken, .. } => starts::give_both(*taken),
+        }
+    }
+}
