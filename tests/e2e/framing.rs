@@ -159,6 +159,31 @@ fn a_final_answer_to_expect_comes_without_the_body() {
     proxy_still_serves(&proxy, &server);
 }
 
+/// A client that takes the answer for a "no" would have its next request read as the body, which goes to the first one's server.
+#[test]
+fn an_answer_that_comes_before_100_is_the_connections_last() {
+    let server = Scripted::start(|mut peer| {
+        if peer.head().is_ok() {
+            peer.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+            while let Ok(bytes) = peer.some() {
+                assert!(bytes.is_empty(), "{:?}", String::from_utf8_lossy(&bytes));
+                if bytes.is_empty() {
+                    break;
+                }
+            }
+        }
+    });
+    let proxy = Proxy::to(server.address);
+    let mut client = proxy.connect();
+    client.send("POST / HTTP/1.1\r\nHost: test\r\nExpect: 100-continue\r\nContent-Length: 500\r\n\r\n");
+    let response = client.receive_for("POST");
+    assert_eq!((response.status, response.text().as_str()), (200, "ok"));
+    assert_eq!(response.header("connection"), Some("close"));
+    client.send("GET /secret HTTP/1.1\r\nHost: test\r\n\r\n");
+    let end = client.end_within(SOON);
+    assert!(matches!(end, End::Closed | End::Reset), "{end:?}");
+}
+
 fn proxy_still_serves(proxy: &Proxy, server: &Scripted) {
     let before = server.connections();
     let mut client = proxy.connect();

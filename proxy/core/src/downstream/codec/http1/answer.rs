@@ -5,7 +5,7 @@
 
 use super::{
     Leaving, Server, Then,
-    wire::{Asked, Course, Gone, Trailers},
+    wire::{Asked, Awaits, Course, Gone, Trailers},
 };
 use crate::{
     body::{Ahead, BodyError},
@@ -73,7 +73,7 @@ impl Server {
             head.headers.remove(header::CONTENT_LENGTH);
         }
         let switched = switched(&head, &asked.method);
-        let settled = poll_fn(|cx| Poll::Ready(self.settle_now(cx))).await;
+        let settled = poll_fn(|cx| Poll::Ready(self.settle_now(cx, asked.awaits))).await;
         let content = Content::of(&body);
         let framing = write::frame_response(&head, content, &asked.method, asked.version);
         let last = settled == Persistence::Close
@@ -124,9 +124,11 @@ impl Server {
     }
 
     /// Whether the request's body lets the connection go on, as far as can be told before the answer.
-    fn settle_now(&self, cx: &mut Context<'_>) -> Persistence {
+    fn settle_now(&self, cx: &mut Context<'_>, awaits: Awaits) -> Persistence {
         let mut wire = self.wire.borrow_mut();
         match wire.course() {
+            // Its next request would be taken for the body.
+            Course::Coming(_) if awaits == Awaits::Continue => Persistence::Close,
             Course::Whole | Course::Coming(_) => Persistence::Keep,
             Course::Abandoned => wire.drain(cx),
             Course::Refused(_) | Course::Cut(_) => Persistence::Close,

@@ -32,7 +32,7 @@ use crate::{
     tunnel::upgrade::{Offer, TunnelEnd},
 };
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Response, Version, header, request};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header, request};
 use pillion_config::model::{self, Http};
 use std::{
     future::{Future, poll_fn},
@@ -46,7 +46,7 @@ use tokio::{
     sync::oneshot,
     time::timeout,
 };
-use wire::{Asked, Begun, Gone, Next, Shared, Trailers, Wire};
+use wire::{Asked, Awaits, Begun, Gone, Next, Shared, Trailers, Wire};
 
 /// How long a closed connection may take to say goodbye: to take our last bytes, and to stop sending its own.
 const GOODBYE: Duration = Duration::from_secs(2);
@@ -209,14 +209,14 @@ impl Server {
 
     /// One request, one answer.
     async fn request(&mut self, begun: Begun) -> Then {
-        let Taken { inbound, asked, interim, tunnel } = match self.take(&begun) {
+        let Taken { inbound, mut asked, interim, tunnel } = match self.take(&begun) {
             Ok(taken) => taken,
             Err(refusal) => return self.refuse(refusal).await,
         };
         let mut out = Outbox::default();
         let answered = {
             let mut service = pin!(exchange::proxy(Rc::clone(&self.connection), inbound));
-            poll_fn(|cx| self.poll_answered(cx, service.as_mut(), interim.as_ref(), &mut out)).await
+            poll_fn(|cx| self.poll_answered(cx, service.as_mut(), interim.as_ref(), &mut asked, &mut out)).await
         };
         match answered {
             Ok(response) => self.answer(response, asked, tunnel, out).await,
@@ -244,11 +244,15 @@ impl Server {
         cx: &mut Context<'_>,
         service: Pin<&mut impl Future<Output = Response<ResponseBody>>>,
         interim: Option<&Interim>,
+        asked: &mut Asked,
         out: &mut Outbox,
     ) -> Poll<Result<Response<ResponseBody>, Gone>> {
         self.obey(cx)?;
         let response = service.poll(cx);
         for interim in interim.iter().flat_map(|interim| interim.take()) {
+            if interim.status() == StatusCode::CONTINUE {
+                asked.awaits = Awaits::Nothing;
+            }
             answer::interim(interim, out);
         }
         if let Poll::Ready(response) = response {
@@ -273,6 +277,7 @@ impl Server {
             version: Version::HTTP_11,
             persistence: Persistence::Close,
             trailers: Trailers::Unwelcome,
+            awaits: Awaits::Nothing,
         };
         match self.answer(response, asked, None, Outbox::default()).await {
             // Its goodbye would hold what is wanted for others.

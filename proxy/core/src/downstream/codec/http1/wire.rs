@@ -112,6 +112,15 @@ pub(super) struct Asked {
     pub(super) version: Version,
     pub(super) persistence: Persistence,
     pub(super) trailers: Trailers,
+    pub(super) awaits: Awaits,
+}
+
+/// What a client waits for before it sends its body (RFC 9110 §10.1.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Awaits {
+    Nothing,
+    /// To be told to go on. Where an answer comes first, nobody can tell whether the body comes all the same.
+    Continue,
 }
 
 /// Whether a client takes trailers (`TE: trailers`, RFC 9110 §6.5.1).
@@ -255,6 +264,7 @@ impl Wire {
             version: parts.version,
             persistence: wire.layout.persistence(),
             trailers: trailers(&head, &wire.layout),
+            awaits: if wire.layout.expects_continue() { Awaits::Continue } else { Awaits::Nothing },
         };
         wire.layout.give_back();
         let body = match wire.framer.left() {
