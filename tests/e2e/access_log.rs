@@ -1,5 +1,6 @@
 //! The access log: exactly one record a request, whichever way it ended, and nobody writes lines of his own into it.
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use pillion_tests::{
     client::Client,
     frames::Frames,
@@ -262,4 +263,40 @@ fn stdout_is_the_default_and_the_word_json_enough() {
     });
     let record: Value = serde_json::from_str(&line).expect("a record is JSON");
     assert!(record.is_object());
+}
+
+/// Sets properties as its filters of Envoy do that tell the log what they decided: one at the request's head, one only as it logs.
+const DECIDES: &str = r#"(module
+  (import "env" "proxy_set_property" (func $set (param i32 i32 i32 i32) (result i32)))
+  (memory (export "memory") 1)
+  (data (i32.const 0) "waf.rule")
+  (data (i32.const 16) "94\"2\n00")
+  (data (i32.const 32) "waf.end")
+  (func (export "proxy_abi_version_0_2_1"))
+  (func (export "malloc") (param i32) (result i32) (i32.const 1024))
+  (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+    (drop (call $set (i32.const 0) (i32.const 8) (i32.const 16) (i32.const 7)))
+    (i32.const 0))
+  (func (export "proxy_on_log") (param i32)
+    (drop (call $set (i32.const 32) (i32.const 7) (i32.const 0) (i32.const 3)))))
+"#;
+
+#[test]
+fn what_filters_set_is_told() {
+    let origin = Origin::start();
+    let module = STANDARD.encode(wat::parse_str(DECIDES).expect("the guest's text is right"));
+    let told = "%FILTER_STATE(wasm.waf.rule:PLAIN)%";
+    let json = format!(
+        "rule: \"{told}\", cut: \"{}:2%\", end: \"%FILTER_STATE(wasm.waf.end:PLAIN)%\", \
+                        none: \"%FILTER_STATE(wasm.x:PLAIN)%\"",
+        told.trim_end_matches('%')
+    );
+    let top = format!(
+        "access_log: {{ path: \"{{dir}}/access.log\", format: {{ json: {{ {json} }} }} }}\n\
+         filters: [{{ name: waf, wasm: {{ inline: \"{module}\" }} }}]"
+    );
+    let proxy = Shape { top: &top, listener: "filters: [waf]", ..Shape::default() }.start(origin.address);
+    assert_eq!(proxy.get("/").status, 200);
+    let record = one(&proxy);
+    assert_eq!(record, serde_json::json!({ "rule": "94\"2\n00", "cut": "94", "end": "waf", "none": null }));
 }

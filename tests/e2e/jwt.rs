@@ -109,6 +109,34 @@ fn a_token_opens_the_door_and_only_a_good_one() {
 }
 
 #[test]
+fn what_a_token_says_is_in_the_access_log() {
+    let (origin, dir, issuer) = (Origin::start(), TempDir::new(), Issuer::new("one"));
+    let file = dir.write("jwks.json", issuer.set());
+    let told = |keys: &str| format!("%DYNAMIC_METADATA(envoy.filters.http.jwt_authn:{keys})%");
+    let top = format!(
+        "access_log: {{ path: \"{{dir}}/access.log\", format: {{ json: {{ sub: \"{}\", sentence: \"of {} {}\", exp: \"{}\", \
+         none: \"{}\", other: \"%DYNAMIC_METADATA(x)%\" }} }} }}\n\
+         filters: [{{ name: login, jwt: {{ keys: {{ file: \"{}\" }}, payload_in_metadata: claims, {CHECKS} }} }}]",
+        told("claims:sub"),
+        told("claims:sub"),
+        told("claims:iat"),
+        told("claims:exp"),
+        told("claims:sub:within"),
+        file.display()
+    );
+    let proxy = Shape { top: &top, listener: "filters: [login]", ..Shape::default() }.start(origin.address);
+    let fields = format!("Authorization: Bearer {}\r\n", issuer.token("api"));
+    assert_eq!(ask(&proxy, "/", &fields).status, 200);
+    let log = proxy.dir().join("access.log");
+    wait::until_true("the record", || std::fs::read_to_string(&log).is_ok_and(|text| text.ends_with('\n')));
+    let text = std::fs::read_to_string(&log).expect("it is there");
+    let record: Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
+    assert!(record["exp"].as_u64().is_some_and(|exp| exp > 1_700_000_000), "{record}");
+    assert_eq!((&record["sub"], &record["sentence"]), (&json!("alice"), &json!("of alice -")));
+    assert_eq!((&record["none"], &record["other"]), (&Value::Null, &Value::Null));
+}
+
+#[test]
 fn keys_are_fetched_through_a_cluster_and_the_first_request_waits_for_them() {
     let (origin, dir, issuer) = (Origin::start(), TempDir::new(), Issuer::new("one"));
     let file = dir.write("jwks.json", issuer.set());

@@ -29,7 +29,7 @@ pub(crate) fn reference(schema: &Value) -> String {
 }
 
 /// Every variable of a template as it is written, and what it is.
-const VARIABLES: [(&str, &str); 28] = [
+const VARIABLES: [(&str, &str); 30] = [
     ("%START_TIME%", "when the request began: RFC 3339, UTC, milliseconds"),
     ("%PROTOCOL%", "HTTP/1.0, HTTP/1.1 or HTTP/2"),
     ("%RESPONSE_CODE%", "the status sent, 0 for none"),
@@ -70,6 +70,15 @@ const VARIABLES: [(&str, &str); 28] = [
     ),
     ("%RESP(CONTENT-TYPE)%", "a response header"),
     ("%TRAILER(GRPC-MESSAGE)%", "a response trailer"),
+    (
+        "%FILTER_STATE(wasm.KEY:PLAIN)%",
+        "what a wasm filter set as property `KEY` (`set_property`), in the access log alone; what it sets in its log's callback is there, too",
+    ),
+    (
+        "%DYNAMIC_METADATA(envoy.filters.http.jwt_authn:KEY:claim)%",
+        "what a filter told under a namespace and keys: claims of a token (`payload_in_metadata: KEY`), in the access log alone; text as it is, \
+         anything else as JSON",
+    ),
 ];
 
 fn variables(text: &mut String) {

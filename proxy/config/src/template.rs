@@ -121,6 +121,10 @@ pub enum Variable {
     DownstreamPeerUriSan,
     /// `%LISTENER_NAME%`: the listener's name.
     ListenerName,
+    /// `%FILTER_STATE(KEY:PLAIN)%`: what a filter set under that key of the stream's state.
+    FilterState(Box<str>),
+    /// `%DYNAMIC_METADATA(NAMESPACE:KEY:...)%`: what a filter told under that namespace, and keys within it.
+    DynamicMetadata(Box<str>, Box<[Box<str>]>),
 }
 
 /// A request header or one of the pseudo-headers that stand for the request line.

@@ -24,7 +24,7 @@ pub struct Calls {
     told: Vec<(Told, u32)>,
 }
 
-/// What is said once of a plugin's calls.
+/// What is said once of a plugin's calls and streams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Told {
     /// An answer was larger than it takes.
@@ -33,6 +33,8 @@ pub enum Told {
     NoRoom,
     /// As many as may be are under way.
     TooMany,
+    /// A stream's state is full.
+    State,
 }
 
 /// Streams that are over and that no guest has closed, of one machine: what is remembered of them costs little, and a guest that

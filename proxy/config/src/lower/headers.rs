@@ -97,11 +97,12 @@ fn check_template(cx: &mut Lowering<'_, '_>, template: &Template, place: Place, 
         return;
     }
     for variable in template.variables() {
-        let unknown = match variable {
+        let (unknown, elsewhere) = match variable {
             Variable::ResponseTrailer(_) | Variable::GrpcStatus | Variable::TerminatedBy => {
-                "is known only when the response has ended"
+                ("is known only when the response has ended", "")
             }
-            Variable::BytesSent | Variable::Duration => "is known only when the response has ended",
+            Variable::BytesSent | Variable::Duration => ("is known only when the response has ended", ""),
+            Variable::FilterState(_) | Variable::DynamicMetadata(..) => ("is read when the response has ended", ""),
             Variable::ResponseHeader(_)
             | Variable::ResponseCode
             | Variable::ResponseCodeDetails
@@ -109,16 +110,11 @@ fn check_template(cx: &mut Lowering<'_, '_>, template: &Template, place: Place, 
             | Variable::ResponseDuration
                 if side == Side::Request =>
             {
-                "is not known before there is a response"
+                ("is not known before there is a response", " or `response_headers`")
             }
             _ => continue,
         };
-        cx.error(
-            place,
-            format!("{} {unknown}; use it in `access_log.format`{}", name_of(variable), {
-                if side == Side::Request { " or `response_headers`" } else { "" }
-            }),
-        );
+        cx.error(place, format!("{} {unknown}; use it in `access_log.format`{elsewhere}", name_of(variable)));
     }
 }
 
@@ -130,6 +126,8 @@ fn name_of(variable: &Variable) -> &'static str {
         Variable::TerminatedBy => "%TERMINATED_BY%",
         Variable::BytesSent => "%BYTES_SENT%",
         Variable::Duration => "%DURATION%",
+        Variable::FilterState(_) => "%FILTER_STATE()%",
+        Variable::DynamicMetadata(..) => "%DYNAMIC_METADATA()%",
         Variable::ResponseHeader(_) => "%RESP()%",
         Variable::ResponseCode => "%RESPONSE_CODE%",
         Variable::ResponseCodeDetails => "%RESPONSE_CODE_DETAILS%",

@@ -35,10 +35,12 @@ const PLAIN: [(&str, Variable); 25] = [
 ];
 /// Variables that take a header's name.
 const HEADERS: [&str; 3] = ["REQ", "RESP", "TRAILER"];
+/// Variables of what filters leave behind.
+const FILTERS: [&str; 2] = ["FILTER_STATE", "DYNAMIC_METADATA"];
 
 /// The name of every variable.
 pub(crate) fn known() -> impl Iterator<Item = &'static str> + Clone {
-    PLAIN.iter().map(|(known, _)| *known).chain(HEADERS)
+    PLAIN.iter().map(|(known, _)| *known).chain(HEADERS).chain(FILTERS)
 }
 
 pub(super) fn template(text: &str) -> Result<Vec<Part>, TemplateError> {
@@ -112,6 +114,27 @@ fn lookup(name: &str, argument: Option<&str>) -> Result<Variable, String> {
         ("TRAILER", Some(argument)) => header(argument).map(Variable::ResponseTrailer),
         ("REQ" | "RESP" | "TRAILER", None) => {
             Err(format!("%{name}% needs a header's name, as in %{name}(CONTENT-TYPE)%"))
+        }
+        ("FILTER_STATE", Some(argument)) => match argument.rsplit_once(':') {
+            Some((key, "PLAIN")) if !key.is_empty() => Ok(Variable::FilterState(key.into())),
+            _ => Err("what filters set is plain bytes: write %FILTER_STATE(KEY:PLAIN)%, for a wasm filter's property \
+                      `a` %FILTER_STATE(wasm.a:PLAIN)%"
+                .into()),
+        },
+        ("DYNAMIC_METADATA", Some(argument)) => {
+            let mut parts = argument.split(':').map(Box::from);
+            let (namespace, keys): (Option<Box<str>>, Box<[Box<str>]>) = (parts.next(), parts.collect());
+            match namespace {
+                Some(namespace) if !namespace.is_empty() && keys.iter().all(|key| !key.is_empty()) => {
+                    Ok(Variable::DynamicMetadata(namespace, keys))
+                }
+                _ => Err("write %DYNAMIC_METADATA(NAMESPACE:KEY)%, with as many keys within as are needed".into()),
+            }
+        }
+        ("FILTER_STATE", None) => Err("%FILTER_STATE% needs a key, as in %FILTER_STATE(wasm.a:PLAIN)%".into()),
+        ("DYNAMIC_METADATA", None) => {
+            Err("%DYNAMIC_METADATA% needs a namespace, as in %DYNAMIC_METADATA(envoy.filters.http.jwt_authn:KEY)%"
+                .into())
         }
         _ => match (PLAIN.iter().find(|(known, _)| *known == name), argument) {
             (Some((_, variable)), None) => Ok(variable.clone()),

@@ -84,9 +84,10 @@ impl Account {
         if self.has == Has::Begun {
             self.connection.control().note_lost();
         }
-        if let Some(record) = self.record.take() {
+        if let Some(mut record) = self.record.take() {
             if let Some(chain) = self.chain.take() {
                 chain.over(&record);
+                record.left_by_filters(&chain);
             }
             record.finish();
         }
@@ -128,6 +129,7 @@ impl Drop for Account {
         // Not while unwinding: a filter runs code of its own.
         if let Some(chain) = self.chain.take().filter(|_| !std::thread::panicking()) {
             chain.over(record);
+            record.left_by_filters(&chain);
         }
     }
 }

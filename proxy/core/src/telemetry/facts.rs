@@ -52,7 +52,7 @@ impl Source for Facts<'_> {
                 self.request_field(field).or_else(|| other.as_ref().and_then(|other| self.request_field(other)))
             }
             Variable::ResponseHeader(name) => header(&self.response?.headers, name),
-            Variable::ResponseTrailer(_) => None,
+            Variable::ResponseTrailer(_) | Variable::FilterState(_) | Variable::DynamicMetadata(..) => None,
             Variable::GrpcStatus => {
                 return grpc_status(self.response?.headers.get("grpc-status")?.as_bytes());
             }

@@ -15,7 +15,7 @@ use super::{
     metrics::ClusterMetrics,
     variable::{Value, hostname},
 };
-use crate::exchange::filter::Told;
+use crate::exchange::filter::{self, Told};
 use http::{HeaderMap, StatusCode, Version, request};
 use pillion_config::{model::Route, template::Variable};
 use std::{borrow::Cow, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
@@ -201,6 +201,13 @@ impl Record {
         }
     }
 
+    /// What filters left behind, once they are gone.
+    pub(crate) fn left_by_filters(&mut self, chain: &filter::Shared) {
+        if let (Some(captured), Some(log)) = (&mut self.captured, &self.listener.log) {
+            captured.left_by_filters(log.format(), chain);
+        }
+    }
+
     /// A reason why the request does not simply end well.
     pub fn flag(&mut self, flag: ResponseFlag) {
         self.flags.insert(flag);
@@ -314,6 +321,8 @@ impl Record {
             Variable::RequestHeader(..)
             | Variable::ResponseHeader(_)
             | Variable::ResponseTrailer(_)
+            | Variable::FilterState(_)
+            | Variable::DynamicMetadata(..)
             | Variable::GrpcStatus => None,
         }
     }

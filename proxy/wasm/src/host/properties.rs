@@ -75,7 +75,10 @@ pub(super) fn set(caller: &mut Caller<'_, Host>, path: u32, path_length: u32, va
     // Outside of a stream there is nothing to hold it.
     let stream = host.stream().map_err(|_| Status::NotFound)?;
     let set = stream.set_state(&state_key(path), Bytes::copy_from_slice(value));
-    set.map_err(|_| Status::InternalFailure.into())
+    set.map_err(|_| {
+        host.state_is_full();
+        Status::InternalFailure.into()
+    })
 }
 
 /// Under which key of the stream's state a property that a guest set is kept.

@@ -378,6 +378,20 @@ impl Host {
         }
     }
 
+    /// A property was to be set for which a stream's state has no room: logged once.
+    #[cold]
+    pub fn state_is_full(&mut self) {
+        let root = self.root_id();
+        let Some(plugin) = self.root_of(root).map(|root| Arc::clone(&root.plugin)) else { return };
+        if self.calls.tell(Told::State, root) == Seen::First {
+            tracing::warn!(
+                filter = %plugin.name,
+                "a property is refused the filter: what the filters of one stream set has 1,024 keys and 4 MiB at most, and less where the \
+                 process is short of memory; an SDK may end the filter for that; further ones are not logged"
+            );
+        }
+    }
+
     /// Writes a line of the guest's to the log, if somebody reads lines of this level and it may still log.
     pub fn log(&mut self, level: LogLevel, message: &[u8]) {
         if let Some(complaint) = self.complaint.as_mut().filter(|_| level >= LogLevel::Warn) {

@@ -30,6 +30,11 @@ fn variable_name(variable: &Variable) -> String {
         }
         Variable::ResponseHeader(name) => return format!("RESP({name})"),
         Variable::ResponseTrailer(name) => return format!("TRAILER({name})"),
+        Variable::FilterState(key) => return format!("FILTER_STATE({key}:PLAIN)"),
+        Variable::DynamicMetadata(namespace, keys) => {
+            let keys: String = keys.iter().map(|key| format!(":{key}")).collect();
+            return format!("DYNAMIC_METADATA({namespace}{keys})");
+        }
         Variable::StartTime => "START_TIME",
         Variable::Protocol => "PROTOCOL",
         Variable::ResponseCode => "RESPONSE_CODE",

@@ -353,7 +353,7 @@ impl Shared {
         if self.told.borrow().version == Some(Version::HTTP_2) { http2 } else { http1 }
     }
 
-    /// Counts what filters hold back of the stream and wrote into its heads, an answer that one of them gave, what came meanwhile
+    /// Counts what filters hold back of the stream, wrote into its heads and keep in its state, an answer that one of them gave, what came meanwhile
     /// and waits before them, and what has left the chain behind it and was not fetched.
     pub(super) fn count_held(&self) -> Room {
         let of = |side: Side| {
@@ -362,7 +362,8 @@ impl Shared {
             back + half.out.len() + half.source.made() + half.outside
         };
         // What was written is there a second time while it is sent.
-        self.held.back(of(Side::Request) + of(Side::Response) + 2 * self.written.get())
+        let told = self.state.borrow().bytes();
+        self.held.back(of(Side::Request) + of(Side::Response) + 2 * self.written.get() + told)
     }
 
     /// Whether the filter in `slot` holds the head with all that follows, of which it is shown nothing until it lets go.

@@ -2,7 +2,7 @@
 //!
 //! Beside the path: what is configured is looked up when a filter asks, and nothing is held for it.
 
-use super::stream::Stream;
+use super::{shared::Shared, stream::Stream};
 use crate::upstream::ClusterState;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use pillion_config::model::Metadata;
@@ -73,5 +73,22 @@ impl Stream {
         let mut told = self.shared.metadata.borrow_mut();
         told.retain(|told| told.namespace != namespace || told.key != *key);
         told.push(Told { namespace, key: Arc::clone(key), payload });
+    }
+}
+
+impl Shared {
+    /// What a filter told under a namespace, and keys within it.
+    pub(crate) fn told_under(&self, namespace: &str, keys: &[Box<str>]) -> Option<Value> {
+        let told = self.metadata.borrow();
+        let mut told = told.iter().filter(|told| told.namespace == namespace);
+        let Some((key, within)) = keys.split_first() else {
+            let all: Metadata = told.map(|told| (told.key.to_string(), told.read().into())).collect();
+            return (!all.is_empty()).then_some(all.into());
+        };
+        let claims = Value::from(told.find(|told| *told.key == **key)?.read());
+        within.iter().try_fold(claims, |value, key| match value {
+            Value::Object(mut fields) => fields.remove(&**key),
+            _ => None,
+        })
     }
 }

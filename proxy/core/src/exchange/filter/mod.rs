@@ -59,6 +59,7 @@ mod set;
 mod shared;
 mod slots;
 mod stage;
+mod state;
 mod stream;
 mod tcp;
 mod upgrade;

@@ -7,6 +7,7 @@ use super::{
     metadata,
     slots::Slots,
     stage::{At, Half, Slot},
+    state::State,
     stream::{LocalReply, Stream},
 };
 use crate::{
@@ -18,7 +19,6 @@ use crate::{
     upstream,
     worker::{Cluster, View, Worker},
 };
-use bytes::Bytes;
 use http::{request, response};
 use pillion_config::model::{FailPolicy, Route};
 use std::{
@@ -60,7 +60,7 @@ pub(crate) struct Shared {
     pub(super) held: Held,
     /// Bytes that its filters wrote into heads and trailers.
     pub(super) written: Cell<usize>,
-    pub(super) state: RefCell<Vec<(Box<[u8]>, Bytes)>>,
+    pub(super) state: RefCell<State>,
     /// What filters tell those behind them.
     pub(super) metadata: RefCell<Vec<metadata::Told>>,
 }

@@ -22,10 +22,6 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-/// Keys of one stream's state at most, and bytes of all its keys and values: what guests put there lives as long as the
-/// stream, and streams may be many.
-const MOST_STATE: (usize, usize) = (128, 64 * 1024);
-
 /// Bytes that filters write into one stream's heads and trailers at most.
 pub(super) const MOST_WRITTEN: usize = 4 << 20;
 
@@ -336,34 +332,6 @@ impl Stream {
     #[must_use]
     pub fn facts(&self) -> Facts {
         Facts::of(&self.shared)
-    }
-
-    /// A value that this stream's filters share.
-    #[must_use]
-    pub fn state(&self, key: &[u8]) -> Option<Bytes> {
-        self.shared.state.borrow().iter().find(|(known, _)| **known == *key).map(|(_, value)| value.clone())
-    }
-
-    /// Sets a value that this stream's filters share.
-    ///
-    /// # Errors
-    ///
-    /// [`Refused::TooMuch`]: the stream's state is full (128 keys, 64 KiB).
-    pub fn set_state(&self, key: &[u8], value: Bytes) -> Result<(), Refused> {
-        let mut state = self.shared.state.borrow_mut();
-        let others = state.iter().filter(|(known, _)| **known != *key);
-        let bytes: usize = others.map(|(key, value)| key.len() + value.len()).sum();
-        let (most_keys, most_bytes) = MOST_STATE;
-        let full = state.len() >= most_keys;
-        if bytes + key.len() + value.len() > most_bytes {
-            return Err(Refused::TooMuch);
-        }
-        match state.iter_mut().find(|(known, _)| **known == *key) {
-            Some((_, known)) => *known = value,
-            None if full => return Err(Refused::TooMuch),
-            None => state.push((key.into(), value)),
-        }
-        Ok(())
     }
 }
 

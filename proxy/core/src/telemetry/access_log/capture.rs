@@ -3,8 +3,11 @@
 //! Values are copied into one buffer: holding the header values themselves would keep the connection's whole read
 //! buffer alive as long as the request lasts.
 
-use super::format::{Format, RequestSlot};
-use crate::telemetry::{facts::request_field, variable::cut};
+use super::format::{Format, Left, RequestSlot};
+use crate::{
+    exchange::filter,
+    telemetry::{facts::request_field, variable::cut},
+};
 use http::{HeaderMap, HeaderName, HeaderValue, request};
 use pillion_config::{
     model::{Name, Scheme},
@@ -95,6 +98,21 @@ impl Captured {
             // `grpc-status` may have come with the head (a response of trailers only).
             if let value @ Some(_) = header_values(trailers, name) {
                 self.put(*slot, value);
+            }
+        }
+    }
+
+    pub(in crate::telemetry) fn left_by_filters(&mut self, format: &Format, chain: &filter::Shared) {
+        for (slot, left) in &format.filters {
+            match left {
+                Left::State(key) => {
+                    let value = chain.state_of(key.as_bytes());
+                    self.put(*slot, value.as_deref().map(|value| [value].into_iter()));
+                }
+                Left::Metadata(namespace, keys) => {
+                    let value = chain.told_under(namespace, keys).map(|value| value.to_string());
+                    self.put(*slot, value.as_deref().map(|value| [value.as_bytes()].into_iter()));
+                }
             }
         }
     }

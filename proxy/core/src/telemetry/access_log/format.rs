@@ -2,7 +2,11 @@
 
 use super::{capture::Captured, escape};
 use crate::exchange::head::forwarding::is_ruled;
-use crate::telemetry::{Record, facts::grpc_status, variable::Value};
+use crate::telemetry::{
+    Record,
+    facts::grpc_status,
+    variable::{Value, cut},
+};
 use http::HeaderName;
 use pillion_config::{
     model::LogFormat,
@@ -19,6 +23,7 @@ pub(in crate::telemetry) struct Format {
     pub(super) request: Vec<RequestSlot>,
     pub(super) response: Vec<(usize, HeaderName)>,
     pub(super) trailers: Vec<(usize, HeaderName)>,
+    pub(super) filters: Vec<(usize, Left)>,
     pub(super) route: bool,
     pub(super) response_duration: bool,
 }
@@ -31,6 +36,15 @@ pub(super) struct RequestSlot {
     pub(super) other: Option<RequestField>,
     /// It may be a field that the listener's rules have a say in.
     pub(super) ruled: bool,
+}
+
+/// What filters leave behind.
+#[derive(Debug)]
+pub(super) enum Left {
+    /// Under a key of the stream's state.
+    State(Box<str>),
+    /// Under a namespace, and keys within it.
+    Metadata(Box<str>, Box<[Box<str>]>),
 }
 
 #[derive(Debug)]
@@ -63,6 +77,8 @@ enum Piece {
     Slot(usize, Option<usize>),
     /// Captured, a number.
     Grpc(usize, Option<usize>),
+    /// Captured, as JSON.
+    Json(usize, Option<usize>),
 }
 
 impl Format {
@@ -73,6 +89,7 @@ impl Format {
             request: Vec::new(),
             response: Vec::new(),
             trailers: Vec::new(),
+            filters: Vec::new(),
             route: false,
             response_duration: false,
         };
@@ -149,6 +166,16 @@ impl Format {
                 self.trailers.push((slot, name));
                 Piece::Grpc(slot, limit)
             }
+            Variable::FilterState(key) => {
+                let slot = self.slot();
+                self.filters.push((slot, Left::State(key.clone())));
+                Piece::Slot(slot, limit)
+            }
+            Variable::DynamicMetadata(namespace, keys) => {
+                let slot = self.slot();
+                self.filters.push((slot, Left::Metadata(namespace.clone(), keys.clone())));
+                Piece::Json(slot, limit)
+            }
             known => {
                 self.route |= matches!(known, Variable::RouteName);
                 self.response_duration |= matches!(known, Variable::ResponseDuration);
@@ -201,6 +228,7 @@ impl<'a> Values<'a> {
             Piece::Fact(variable, limit) => (self.record.value(variable, || self.duration)?, *limit),
             Piece::Slot(slot, limit) => (Value::Bytes(self.captured.get(*slot)?), *limit),
             Piece::Grpc(slot, limit) => (grpc_status(self.captured.get(*slot)?)?, *limit),
+            Piece::Json(slot, limit) => (Value::Bytes(self.captured.get(*slot)?), *limit),
         };
         Some((value.limited(limit), limit))
     }
@@ -210,9 +238,17 @@ impl<'a> Values<'a> {
         match (piece, self.get(piece)) {
             (Piece::Literal(text), _) => out.extend_from_slice(text),
             (_, None) => out.push(b'-'),
+            (Piece::Json(slot, limit), Some(_)) if let Some(text) = self.json_text(*slot) => {
+                escape(cut(text.as_bytes(), limit.unwrap_or(usize::MAX)), out);
+            }
             (_, Some((Value::Bytes(bytes), _))) => escape(bytes, out),
             (_, Some((value, limit))) => value.write(limit, out),
         }
+    }
+
+    /// What was captured as JSON, if that is a text.
+    fn json_text(&self, slot: usize) -> Option<String> {
+        serde_json::from_slice(self.captured.get(slot)?).ok()
     }
 
     fn append_json(&self, value: &'a Json, out: &mut Vec<u8>) {
@@ -220,6 +256,9 @@ impl<'a> Values<'a> {
             Json::Typed(piece) => match self.get(piece) {
                 None => out.extend_from_slice(b"null"),
                 Some((Value::Number(number), None)) => Value::Number(number).write(None, out),
+                Some((Value::Bytes(json), None)) if matches!(piece, Piece::Json(..)) && is_json(json) => {
+                    out.extend_from_slice(json);
+                }
                 Some(_) => {
                     out.push(b'"');
                     self.append(piece, escape::json, out);
@@ -235,4 +274,9 @@ impl<'a> Values<'a> {
             }
         }
     }
+}
+
+/// Whether it is whole: what is too long was cut.
+fn is_json(text: &[u8]) -> bool {
+    serde_json::from_slice::<serde_json::Value>(text).is_ok()
 }

@@ -174,7 +174,14 @@ fn heads_can_be_read_when_it_is_logged() {
             }
             Event::RequestHeaders(_) => {
                 stream.set_state(b"k", Bytes::from_static(b"v")).unwrap();
-                assert!(stream.set_state(b"big", vec![0; 70_000].into()).is_err());
+                stream.set_state(b"big", vec![0; 3 << 20].into()).unwrap();
+                assert!(stream.set_state(b"k", vec![0; (1 << 20) + 1].into()).is_err(), "it has what it had");
+                stream.set_state(b"big", Bytes::new()).unwrap();
+                stream.set_state(b"k2", vec![0; 3 << 20].into()).unwrap();
+                for key in 3..1_024_u32 {
+                    stream.set_state(&key.to_le_bytes(), Bytes::new()).unwrap();
+                }
+                assert!(stream.set_state(b"one more", Bytes::new()).is_err());
             }
             _ => {}
         }

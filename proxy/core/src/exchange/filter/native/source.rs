@@ -73,7 +73,7 @@ impl Source for AtHand<'_> {
                 Some(Value::Bytes(id.as_str().as_bytes()))
             }
             Variable::ListenerName => Some(Value::Bytes(facts.listener.as_str().as_bytes())),
-            Variable::ResponseTrailer(_) => None,
+            Variable::ResponseTrailer(_) | Variable::FilterState(_) | Variable::DynamicMetadata(..) => None,
         }
     }
 }
