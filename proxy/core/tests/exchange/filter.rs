@@ -21,14 +21,18 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header::CONTENT_TYPE};
 use pillion_core::{
     drain::Signal,
-    exchange::filter::{CallError, CallRefused, End, Headers, HttpCall, LocalReply, Map, Side, Stream},
+    exchange::filter::{CallError, CallRefused, End, Failed, Headers, HttpCall, LocalReply, Map, Side, Stream},
 };
 use std::{
     cell::{Cell, RefCell},
+    future::poll_fn,
     rc::Rc,
     time::Duration,
 };
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    time::timeout,
+};
 
 const TWO: Setup = Setup { filters: &["a", "b"], ..PLAIN };
 const ONE: Setup = Setup { filters: &["a"], ..PLAIN };

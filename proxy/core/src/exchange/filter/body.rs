@@ -230,15 +230,16 @@ impl Filtered {
     pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Polled {
         let (shared, side) = (Rc::clone(&self.shared), self.side);
         loop {
+            if side == Side::Request && shared.request_over.get() {
+                return Poll::Ready(Some(Err(GivenUp::Ended.into())));
+            }
             if shared.phase.get() >= Phase::Logging {
-                // The exchange is over, and its filters are gone: what still flows, on HTTP/1, flows as it comes.
+                // The exchange is over, and its filters are gone: what still flows, on HTTP/1, flows as it comes, since none of them
+                // looked at it.
                 if let Some(fetched) = self.fetch() {
                     return Poll::Ready(fetched);
                 }
                 return Pin::new(&mut shared.half(side).borrow_mut().source).poll_frame(cx);
-            }
-            if side == Side::Request && shared.request_over.get() {
-                return Poll::Ready(Some(Err(GivenUp::Ended.into())));
             }
             shared.advance(side);
             if shared.interrupted() {

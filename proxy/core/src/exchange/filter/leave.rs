@@ -186,13 +186,18 @@ impl Shared {
         Ok(parts)
     }
 
-    /// A direction's body, behind its filters; as it is where none of them looks at it.
-    pub(super) fn body(self: &Rc<Self>, side: Side) -> Incoming {
+    /// Whether a filter looks at a direction's body.
+    pub(super) fn is_looked_at(&self, side: Side) -> bool {
         let (data, trailers) = match side {
             Side::Request => (Interest::REQUEST_BODY, Interest::REQUEST_TRAILERS),
             Side::Response => (Interest::RESPONSE_BODY, Interest::RESPONSE_TRAILERS),
         };
-        let looked_at = self.slots.iter().any(|slot| slot.interest.has(data) || slot.interest.has(trailers));
+        self.slots.iter().any(|slot| slot.interest.has(data) || slot.interest.has(trailers))
+    }
+
+    /// A direction's body, behind its filters; as it is where none of them looks at it.
+    pub(super) fn body(self: &Rc<Self>, side: Side) -> Incoming {
+        let looked_at = self.is_looked_at(side);
         {
             let mut half = self.half(side).borrow_mut();
             let clear = half.out.is_empty() && half.trailers_at == At::Nowhere;

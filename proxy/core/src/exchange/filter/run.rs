@@ -407,6 +407,10 @@ pub(super) fn end_back(
         _ if tunnel.is_some() => Then::Goes,
         _ => Then::ComesBack,
     };
+    if left.is_err() {
+        // Nothing of the request goes on past filters that have answered it otherwise.
+        chain.forget_request();
+    }
     let error = match left {
         Ok(()) => match chain.take_response(bodiless, then) {
             // Who asked to leave HTTP is told so, or is not.
@@ -423,7 +427,10 @@ pub(super) fn end_back(
                 // An answer of our own waits for nobody, but a filter may hold it back.
                 return Answer { head, body, idle: silence.or(idle), watched };
             }
-            Err(fault) => FilterError::Response(fault).into(),
+            Err(fault) => {
+                chain.forget_request();
+                FilterError::Response(fault).into()
+            }
         },
         Err(Stuck::Interrupted) => {
             let interrupt = chain.interrupt.take();

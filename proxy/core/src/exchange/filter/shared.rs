@@ -181,6 +181,8 @@ impl Shared {
         self.request_over.set(true);
         let source = self.request.borrow_mut().forget_source();
         drop(source);
+        // Whoever sends it on is told.
+        self.wake(Side::Request);
     }
 
     /// Takes a filter out of the chain: it failed.

@@ -227,6 +227,69 @@ fn an_answer_may_come_later_and_then_nothing_is_sent_upstream() {
     );
 }
 
+/// A server answers before it has the request, and a filter that holds its answer gives another one, or fails: what the client sends
+/// after that would pass every filter, and a server would take for whole what was cut.
+#[test]
+fn a_request_goes_no_further_where_its_answer_is_replaced_while_it_is_held() {
+    for (by_http2, fails) in [(false, false), (false, true), (true, false), (true, true)] {
+        let kept = Kept::default();
+        let keeps = kept.clone();
+        script("a", move |event, stream| match event {
+            Event::ResponseHeaders(_) => {
+                keeps.keep(stream);
+                Do::PauseAll
+            }
+            _ => Do::Continue,
+        });
+        let read = Rc::<RefCell<Vec<u8>>>::default();
+        let reads = Rc::clone(&read);
+        run(
+            ONE,
+            move |_, _| {
+                let reads = Rc::clone(&reads);
+                serve(|mut stream| async move {
+                    head(&mut stream).await;
+                    stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n").await.unwrap();
+                    let mut piece = [0; 64];
+                    while let Ok(length @ 1..) = stream.read(&mut piece).await {
+                        reads.borrow_mut().extend(&piece[..length]);
+                    }
+                })
+            },
+            |world| async move {
+                let ends = async |kept: &Kept| {
+                    let stream = kept.wait().await;
+                    match fails {
+                        true => stream.fail(Failed { details: "died" }),
+                        false => stream.reply(reply(403, "no")).unwrap(),
+                    }
+                };
+                let expected = if fails { 503 } else { 403 };
+                if by_http2 {
+                    let mut sender = http2(&world).await;
+                    let (response, mut stream) = send(&mut sender, request("POST", "/").body(()).unwrap(), false).await;
+                    stream.send_data("first".into(), false).unwrap();
+                    ends(&kept).await;
+                    assert_eq!(response.await.unwrap().status(), expected);
+                    let reset = poll_fn(|cx| stream.poll_reset(cx));
+                    assert_eq!(timeout(Duration::from_secs(1), reset).await.unwrap().unwrap(), h2::Reason::NO_ERROR);
+                } else {
+                    let mut client = world.connect();
+                    let post = b"POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n5\r\nfirst\r\n";
+                    client.write_all(post).await.unwrap();
+                    ends(&kept).await;
+                    let answer = answer(&mut client).await;
+                    assert_eq!((answer.status, answer.field("connection")), (expected, Some("close")));
+                    client.write_all(b"6\r\nsecret\r\n0\r\n\r\n").await.ok();
+                }
+                settle().await;
+                let read = String::from_utf8(read.borrow().clone()).unwrap();
+                assert_eq!(read, "5\r\nfirst\r\n");
+            },
+        );
+    }
+}
+
 #[test]
 fn a_failure_follows_the_filters_policy() {
     for phase in 0..6 {

@@ -60,6 +60,10 @@ impl Shared {
             drop(filter);
         }
         self.phase.set(Phase::Over);
+        if self.kind == StreamKind::Http && self.is_looked_at(Side::Request) && !self.request.borrow().source_ended {
+            // What comes of it yet would pass filters that looked at all before.
+            self.forget_request();
+        }
         for side in [Side::Request, Side::Response] {
             let waker = self.half(side).borrow_mut().waker.take();
             if let Some(waker) = waker {
