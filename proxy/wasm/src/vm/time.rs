@@ -64,6 +64,11 @@ impl Allowance {
         self.handed = self.handed.saturating_add(bytes);
     }
 
+    /// A host function begins that may work for as long as a callback may run: its time counts from here on, whatever ticks find.
+    pub fn note(&mut self, now: Duration) {
+        self.noted.get_or_insert(now);
+    }
+
     /// So many of those are among what the callback's stream counts.
     #[inline]
     pub fn count(&mut self, bytes: usize) {

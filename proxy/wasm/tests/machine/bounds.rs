@@ -101,6 +101,26 @@ fn what_is_handed_over_and_no_more_is_time_and_never_more_than_five_times() {
     assert!(much > world.callback * 4 && much < world.callback * 5 + slack, "{much:?}");
 }
 
+/// Nobody can end a host function: what it took of the callback's time is seen once it is over.
+#[test]
+fn what_a_host_function_takes_is_the_callbacks_time() {
+    let import =
+        r#"(import "env" "proxy_call_foreign_function" (func $call (param i32 i32 i32 i32 i32 i32) (result i32)))"#;
+    let ticks = |bytes: i32| {
+        let body = format!(
+            r#"(data (i32.const 0) "compress") (func (export "proxy_on_tick") (param i32) (drop (memory.grow (i32.const 40)))
+            (drop (call $call (i32.const 0) (i32.const 8) (i32.const 65536) (i32.const {bytes}) (i32.const 0) (i32.const 0))))"#
+        );
+        let world = World { callback: Duration::from_micros(200), ..World::default() };
+        let text = guest_with(import, "", &body);
+        let (machine, root) = world.staged(&text, &Starts::ToServe).unwrap_or_else(|refused| panic!("{refused}"));
+        machine.tick(root);
+        machine.dead()
+    };
+    assert_eq!(ticks(1 << 20), Some(Cause::Timeout));
+    assert_eq!(ticks(16), None);
+}
+
 /// Blocks the thread at each line that a guest logs: time in which it does not run, as on a machine that is busy.
 struct Blocks;
 

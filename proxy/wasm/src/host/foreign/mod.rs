@@ -22,11 +22,12 @@ use crate::{
     vm::{
         memory::{Answer, Stop, place, put_u32, slice, split, with_scratch},
         state::{Host, Root},
+        time::{self, Verdict},
     },
 };
 use miniz_oxide::{deflate::compress_to_vec_zlib, inflate::decompress_to_vec_zlib_with_limit};
 use pillion_core::exchange::filter::{Stream, StreamKind};
-use wasmtime::Caller;
+use wasmtime::{Caller, Trap};
 
 /// Bytes that `uncompress` makes: a small message can hold any number of zeros.
 const MOST_INFLATED: usize = 4 * MOST_GIVEN;
@@ -43,6 +44,9 @@ enum Given {
     None,
 }
 
+/// What works on a megabyte, or on a large key, for as long as a callback may run.
+const LONG: [&[u8]; 4] = [b"compress", b"uncompress", b"sign", b"verify_signature"];
+
 pub(super) fn call(
     caller: &mut Caller<'_, Host>,
     name: u32,
@@ -58,11 +62,17 @@ pub(super) fn call(
         if arguments.len() > MOST_GIVEN {
             return Err(Status::BadArgument);
         }
-        function(name, arguments, host, out).ok_or(Status::NotFound)
+        if !LONG.contains(&name) {
+            return function(name, arguments, host, out).ok_or(Status::NotFound).map(Ok);
+        }
+        // Nobody ends it meanwhile: its time is looked at once it is over.
+        host.time.note(time::now());
+        let ran = function(name, arguments, host, out).ok_or(Status::NotFound);
+        if host.judge() == Verdict::UsedUp { Ok(Err(Trap::Interrupt)) } else { ran.map(Ok) }
     };
     with_scratch(caller, run, |caller, ran, bytes| {
         // What ran says where its result is, whatever became of it; a result of no bytes has a place.
-        let done = ran?;
+        let done = ran?.map_err(|trap| Stop::Trap(trap.into()))?;
         let (address, size) = match done {
             Ok(Given::Bytes) if result != 0 => place(caller, bytes)?,
             Ok(Given::Bytes) => (0, u32::try_from(bytes.len()).map_err(|_| Status::InternalFailure)?),
