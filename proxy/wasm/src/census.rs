@@ -18,9 +18,12 @@
 pub mod starts;
 pub mod touched;
 
-use std::sync::{
-    Arc, Mutex, PoisonError, Weak,
-    atomic::{AtomicU64, AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError, Weak,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
 };
 use touched::Range;
 
@@ -163,6 +166,8 @@ pub fn before_look() -> Before {
 pub fn allow(room: Room, stored: u64, before: Before) {
     anew(&ROOM, room.growth, before.growth, before.owed / 2);
     anew(&STORABLE, stored, before.storage, 0);
+    static REFILLED: Mutex<Option<Instant>> = Mutex::new(None);
+    refill(&UNASKED, &REFILLED, stored == 0);
     starts::allow(room, before);
 }
 
@@ -177,22 +182,50 @@ fn anew(room: &AtomicUsize, bytes: u64, before: usize, owed: usize) {
     let _ = room.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |now| Some(there(now)));
 }
 
-/// Bytes that a vm_id may always have in data, and as much in queues: who holds little is not refused for what others hold.
+/// Bytes that a vm_id has in data, and as much in queues, though they are not there: who holds little is not refused for what others hold,
+/// as long as all who hold little take no more than [`IN_ALL`] so.
 const SHARE: usize = 256 * 1024;
 
-/// A guest is to store so many bytes more, with which its vm_id would hold so many. `false`: there is no memory for that, or not for one that
-/// holds so much: nobody may hold more than twice what is free (four times what is allowed, which is half of that), so that a third of it
-/// is left for those that hold less.
+/// Bytes that those who hold little may store though they are not there.
+static UNASKED: AtomicUsize = AtomicUsize::new(IN_ALL);
+
+/// What all who take little may have though it is not there, as long as memory is short: many of them take much.
+const IN_ALL: usize = 2 << 20;
+
+/// So much is there for them again after that time, wherever memory stands: a filter that is configured anew now and then is not refused
+/// for ever.
+const AGAIN: Duration = Duration::from_secs(10);
+
+/// A guest is to store so many bytes that grow what its vm_id holds, to so many. Who holds much draws what it writes, though it is written
+/// over another, of which not all is to be had again at once. `false`: there is no memory for that, or not for one that holds so much: nobody
+/// may hold more than twice what is free (four times what is allowed, which is half of that), so that a third of it is left for those that
+/// hold less.
 #[must_use]
-pub(crate) fn store(more: usize, holds: usize) -> bool {
+pub(crate) fn store(grows: usize, writes: usize, holds: usize) -> bool {
+    let little = holds <= SHARE;
+    let more = if little { grows } else { writes };
     let stored = |room: usize| match room {
         usize::MAX => Some(room),
-        // Each has that in any case, and so that no other pays for what it writes over again and again.
-        _ if holds <= SHARE => Some(room),
-        _ if holds > room.saturating_mul(4) => None,
+        _ if !little && holds > room.saturating_mul(4) => None,
         _ => room.checked_sub(more),
     };
-    more == 0 || STORABLE.fetch_update(Ordering::Relaxed, Ordering::Relaxed, stored).is_ok()
+    more == 0
+        || STORABLE.fetch_update(Ordering::Relaxed, Ordering::Relaxed, stored).is_ok()
+        || (little && take(&UNASKED, more))
+}
+
+/// So many bytes are stored no more.
+pub(crate) fn unstore(bytes: usize) {
+    give(&STORABLE, bytes);
+}
+
+/// What may be had though it is not there is there again, where memory is not short, or was not had for a while.
+fn refill(pool: &AtomicUsize, refilled: &Mutex<Option<Instant>>, is_short: bool) {
+    let mut at = refilled.lock().unwrap_or_else(PoisonError::into_inner);
+    if !is_short || at.is_none_or(|at| at.elapsed() >= AGAIN) {
+        *at = Some(Instant::now());
+        pool.store(IN_ALL, Ordering::Relaxed);
+    }
 }
 
 /// The machine that has grown most since it was started; `None` where all of them together have grown by less than `worth`

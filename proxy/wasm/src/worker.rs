@@ -211,7 +211,7 @@ impl Slot {
     fn not_started(&self, seat: &Rc<Seat>, error: &StartError, begun: Duration) {
         tracing::error!(filter = %seat.plugin().name, "the wasm filter does not start on this worker: {error}");
         seat.metrics().failure(Cause::Start);
-        self.down(of_its_own(begun, error), seat);
+        self.down(time::now().saturating_sub(begun), seat);
     }
 
     fn running(&self) -> Option<Rc<Machine>> {
@@ -243,7 +243,11 @@ impl Slot {
                 None => break (seats, machine, told),
                 // Apart they would take more of what there is too little of.
                 Some((_, error)) if seats.len() == 1 || error.is_short_of_memory() => return Err(error),
-                Some((seat, error)) => self.part(seat, &error),
+                Some((seat, error)) => {
+                    // Not beside the one that is started for it.
+                    drop(machine);
+                    self.part(seat, &error);
+                }
             }
         };
         let me: Weak<dyn Mourner> = Weak::<Self>::clone(&self.me);
@@ -316,14 +320,9 @@ impl Slot {
             for seat in once_each(&seats) {
                 seat.metrics().failure(Cause::Start);
             }
-            self.down(of_its_own(begun, &error), seat);
+            self.down(time::now().saturating_sub(begun), seat);
         }
     }
-}
-
-/// What a start that failed took of the worker's time and is to pay for: nothing where it found no memory, which may be there in a moment.
-fn of_its_own(begun: Duration, error: &StartError) -> Duration {
-    if error.is_short_of_memory() { Duration::ZERO } else { time::now().saturating_sub(begun) }
 }
 
 impl Mourner for Slot {

@@ -12,7 +12,7 @@
 //!
 //! At the process's first start nothing is served, and nobody counts.
 
-use super::{Before, ROOM, Room, anew, give, take, touched::Range};
+use super::{Before, IN_ALL, ROOM, Room, anew, give, refill, take, touched::Range};
 use std::{
     sync::{
         Arc, Mutex, OnceLock, PoisonError, Weak,
@@ -31,7 +31,8 @@ static MACHINES: AtomicUsize = AtomicUsize::new(1);
 /// Bytes of promises that are not kept yet.
 static PROMISED: AtomicUsize = AtomicUsize::new(0);
 
-/// Bytes of promises that may be made until memory is looked at again though they are not there.
+/// Bytes of promises that may be made though they are not there: what machines of all filters on all workers take that start with a
+/// configuration.
 static UNASKED: AtomicUsize = AtomicUsize::new(IN_ALL);
 
 static TRIALS: Mutex<Vec<Weak<Trial>>> = Mutex::new(Vec::new());
@@ -48,9 +49,6 @@ const SMALL: usize = 1 << 20;
 
 /// What it grows by is up to here, too: the allocators of SDKs ask for one or two pages as a guest starts.
 pub(crate) const LITTLE: usize = 256 * 1024;
-
-/// And what machines of all filters on all workers take that start with a configuration, together: many small ones are large.
-const IN_ALL: usize = 2 << 20;
 
 /// Whether a start that grew by so much that was not there may grow by more that is not.
 pub(crate) fn is_little(unasked: usize, more: usize) -> bool {
@@ -242,7 +240,8 @@ pub(super) fn owed() -> usize {
 
 pub(super) fn allow(room: Room, before: Before) {
     anew(&STARTABLE, room.starts, before.starts, before.owed);
-    UNASKED.store(IN_ALL, Relaxed);
+    static REFILLED: Mutex<Option<Instant>> = Mutex::new(None);
+    refill(&UNASKED, &REFILLED, room.starts == 0);
     MACHINES.store(room.machines.max(1), Relaxed);
 }
 

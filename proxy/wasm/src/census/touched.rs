@@ -1,13 +1,28 @@
 //! How much of a range of addresses is really in memory: a module may declare megabytes that its guest touches later, or never.
 //!
-//! Told by `mincore` ([mincore(2)](https://man7.org/linux/man-pages/man2/mincore.2.html)), which asks for no right: what
-//! `/proc/self` says is root's where the program has capabilities by its file. Nothing there is looked at, so that a range which is gone by
-//! now does no harm.
+//! Told by `/proc/self/pagemap` ([proc_pid_pagemap(5)](https://man7.org/linux/man-pages/man5/proc_pid_pagemap.5.html)): a page that was only
+//! read is the kernel's page of zeros or one of the module's data, which all of its machines share, and takes nothing. That file is root's
+//! where the program has capabilities by its file: there by `mincore` ([mincore(2)](https://man7.org/linux/man-pages/man2/mincore.2.html)),
+//! which asks for no right and cannot tell those pages from others. Nothing there is looked at, so that a range which is gone by now does
+//! no harm.
 
 use rustix::param::page_size;
+use std::{fs::File, os::unix::fs::FileExt, sync::OnceLock};
 
 /// Pages that are asked for at once.
 const AT_ONCE: usize = 4_096;
+
+/// Pages of which the file is read at once, and bytes of each.
+const READ: usize = 512;
+const ENTRY: usize = 8;
+
+/// Bytes of a linear memory at most: the file has entries for addresses where nothing is, too.
+const MOST: usize = 1 << 32;
+
+/// Of a page's entry: it is in memory, it is a file's or shared, this process alone has it.
+const PRESENT: u64 = 1 << 63;
+const OF_A_FILE: u64 = 1 << 61;
+const OWN: u64 = 1 << 56;
 
 /// Addresses of this process, by number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -19,10 +34,42 @@ pub struct Range {
 }
 
 impl Range {
-    /// Bytes of the pages there that are in memory; a module's own data, which the kernel can read again, may be among them. None where there is
-    /// no memory.
+    /// Bytes of the pages there that were written to and are in memory; where only `mincore` tells, also of those that were read. None where
+    /// there is no memory.
     #[must_use]
     pub fn touched(self) -> usize {
+        static FILE: OnceLock<Option<File>> = OnceLock::new();
+        let file = FILE.get_or_init(|| File::open("/proc/self/pagemap").ok());
+        match file.as_ref().and_then(|file| self.own(file)) {
+            Some(bytes) => bytes,
+            None => self.in_memory(),
+        }
+    }
+
+    /// By the file; `None`: it says nothing.
+    fn own(self, file: &File) -> Option<usize> {
+        let page = page_size();
+        let length = self.length.min(MOST);
+        let (mut next, end) = (self.start / page, self.start.saturating_add(length).div_ceil(page));
+        let mut room = [0; READ * ENTRY];
+        let mut pages = 0;
+        while next < end {
+            let wanted = (end - next).min(READ) * ENTRY;
+            let Ok(read @ 1..) = file.read_at(&mut room[..wanted], (next * ENTRY) as u64) else {
+                // Beyond what a process can have: nothing is there. That no entry at all can be read says nothing.
+                return (next > self.start / page).then_some(pages * page);
+            };
+            let (entries, _) = room[..read].as_chunks::<ENTRY>();
+            let is_own =
+                |entry: &&[u8; ENTRY]| u64::from_ne_bytes(**entry) & (PRESENT | OF_A_FILE | OWN) == PRESENT | OWN;
+            pages += entries.iter().filter(is_own).count();
+            next += entries.len().max(1);
+        }
+        Some(pages * page)
+    }
+
+    /// By `mincore`.
+    fn in_memory(self) -> usize {
         let page = page_size();
         let (mut next, end) = (self.start / page, self.start.saturating_add(self.length).div_ceil(page));
         let mut room = [0; AT_ONCE];
@@ -61,6 +108,17 @@ mod tests {
         let more = range.touched() - before;
         assert!((BYTES / 4 - (64 << 10)..BYTES / 4 + (4 << 20)).contains(&more), "{more}");
         assert_eq!(memory[BYTES / 2 - 1], 1);
+    }
+
+    #[test]
+    fn what_was_only_read_takes_nothing() {
+        const BYTES: usize = 8 << 20;
+        let memory = vec![0_u8; BYTES];
+        let range = Range { start: memory.as_ptr().addr(), length: BYTES };
+        let before = range.touched();
+        assert_eq!(memory.iter().step_by(1_024).map(|byte| u64::from(*std::hint::black_box(byte))).sum::<u64>(), 0);
+        assert!(range.touched() <= before + (64 << 10), "{} and {before} before", range.touched());
+        assert!(range.in_memory() >= BYTES / 2, "it cannot tell");
     }
 
     #[test]

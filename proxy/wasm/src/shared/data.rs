@@ -78,15 +78,16 @@ impl SharedData {
         };
         let bytes = values.bytes + added - before;
         let in_place = !fresh && before == value.len();
-        let more = match value.len() {
+        let grows = bytes.saturating_sub(values.bytes);
+        let writes = match value.len() {
             _ if in_place => 0,
             LARGE.. => added,
-            _ => bytes.saturating_sub(values.bytes),
+            _ => grows,
         };
         let bound = if bytes > MOST_BYTES {
             Some(Bound::Bytes)
         } else {
-            (!census::store(more, bytes)).then_some(Bound::Memory)
+            (!census::store(grows, writes, bytes)).then_some(Bound::Memory)
         };
         if let Some(bound) = bound {
             let (first, holds) = (values.refused.count(bound), values.bytes);
@@ -98,6 +99,7 @@ impl SharedData {
         }
         store.writes = store.writes.checked_add(1).unwrap_or(1);
         let write = store.writes;
+        census::unstore(values.bytes.saturating_sub(bytes));
         values.bytes = bytes;
         match values.by_key.get_mut(key) {
             Some(known) => *known = Value { bytes: over(std::mem::take(&mut known.bytes), value), write },
@@ -122,7 +124,9 @@ impl SharedData {
     /// Forgets what a vm_id wrote.
     pub fn forget(&self, vm_id: &str) {
         let mut store = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        drop(store.machines.remove(vm_id));
+        if let Some(values) = store.machines.remove(vm_id) {
+            census::unstore(values.bytes);
+        }
     }
 }
 

@@ -154,7 +154,7 @@ impl Queues {
         } else if bytes > MOST_BYTES {
             Some(Bound::Bytes)
         } else {
-            (!census::store(more, bytes)).then_some(Bound::Memory)
+            (!census::store(more, more, bytes)).then_some(Bound::Memory)
         };
         if let Some(bound) = bound {
             let its = Arc::clone(&queue.of);
@@ -188,6 +188,7 @@ impl Queues {
         let item = queue.items.pop_front().ok_or(Status::Empty)?;
         queue.bytes -= item.len();
         queue.of.bytes.fetch_sub(item.len() + MESSAGE, Relaxed);
+        census::unstore(item.len() + MESSAGE);
         queue.give_room_back();
         Ok(item)
     }
@@ -209,7 +210,9 @@ impl Queues {
     pub fn forget(&self, vm_id: &str) {
         let mut store = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let store = &mut *store;
-        store.of.remove(vm_id);
+        if let Some(its) = store.of.remove(vm_id) {
+            census::unstore(its.bytes.load(Relaxed));
+        }
         store.by_name.retain(|(of, _), _| **of != *vm_id);
         store.queues.retain(|_, queue| *queue.of.vm_id != *vm_id);
     }

@@ -187,6 +187,20 @@ fn who_grows_by_little_as_it_starts_is_not_denied_it() {
     assert!(World::default().staged(&much, &Starts::ToServe).is_err());
 }
 
+/// All machines of a module share its data until they write to it.
+#[test]
+fn a_modules_data_is_not_what_its_start_touches() {
+    let _free = free(40 * MIB);
+    let data = "x".repeat(4 * MIB);
+    let text = configured(8, "").replace(
+        "(func (export \"malloc\")",
+        &format!("(data (i32.const 65536) \"{data}\") (func (export \"malloc\")"),
+    );
+    let world = World { memory: 64 * MIB, ..World::default() };
+    let (machine, _) = world.staged(&text, &Starts::on_trial()).expect("there is room");
+    assert!(machine.took().declared < MIB / 2, "{:?}", machine.took());
+}
+
 /// A reload of twelve on four workers would have forty-eight times what each may have.
 #[test]
 fn what_many_small_ones_take_is_had_together_as_one_small_ones_is() {
@@ -196,6 +210,8 @@ fn what_many_small_ones_take_is_had_together_as_one_small_ones_is() {
     assert!(small().expect("it is little").is_none(), "nothing is kept for it");
     assert!(small().expect("it is little yet").is_none());
     assert_eq!(small().expect_err("in all that is much"), NoRoom { free: 0 });
+    looked(0);
+    assert!(small().is_err(), "memory is short yet");
     looked(MIB);
     assert!(small().is_ok(), "what they took was found");
     drop(first);
