@@ -146,15 +146,9 @@ impl Window {
     fn for_speed(&self, window: u32) -> usize {
         let fast = match self.back {
             Back::Now => FAST,
-            Back::Never => FAST * self.receiving().max(1),
+            Back::Never => FAST * self.pace.receiving().max(1),
         };
         fast.saturating_mul((window - self.stream) as usize)
-    }
-
-    /// Streams that receive: each holds on to what it is measured by, as we do, and whoever hands it to them.
-    #[inline]
-    fn receiving(&self) -> usize {
-        Rc::strong_count(&self.pace).saturating_sub(2)
     }
 
     /// So many streams are open: what they need is told the peer, as far as there is more.

@@ -319,3 +319,19 @@ fn the_more_upload_the_less_each_of_them_gets() {
         });
     }
 }
+
+/// Their answers are waited for: what they sent is all there is.
+#[test]
+fn those_that_have_ended_are_none_of_them() {
+    for ended in [1, 60_000] {
+        run(async move {
+            let mut far = Far::open(&roomy(), Manners::Answers).await;
+            for _ in 0..40 {
+                far.begin(&post("/hang"), ended);
+                far.trip().await;
+            }
+            let trips = far.upload(LARGE).await;
+            assert!(trips <= 60, "{trips} round trips, {:?}", far.told);
+        });
+    }
+}

@@ -152,20 +152,35 @@ fn speed_takes_half_of_what_windows_may() {
 #[test]
 fn towards_clients_it_never_goes_back_and_grows_as_far_as_those_that_receive_have_room() {
     let mut window = Window::new(Rc::default(), STREAM, MOST, Back::Never);
-    let handed_out = Rc::clone(window.pace());
-    let receives = || Rc::clone(&handed_out);
-    let one = receives();
+    let pace = Rc::clone(window.pace());
+    let receives = || {
+        let mut stride = Stride::default();
+        stride.begins(&pace);
+        stride
+    };
+    let _one = receives();
     assert_ne!(runs(&mut window, 1), []);
     assert_eq!((window.pace().window(), fit(&mut window, 3).1), (16 * STREAM, None));
     let others = [receives(), receives(), receives()];
     assert_eq!(fit(&mut window, 4), Told(Some(MOST), None), "there is no room for twice as many");
     assert_eq!(fit(&mut window, 100).1, None);
-    drop((one, others));
-    assert_eq!((fit(&mut window, 1).1, window.pace().window()), (None, 16 * STREAM));
-    let mut fewer = Window::new(Rc::default(), STREAM, MOST, Back::Never);
-    let handed_out = Rc::clone(fewer.pace());
-    let _many: Vec<_> = (0..20).map(|_| Rc::clone(&handed_out)).collect();
-    assert_eq!(runs(&mut fewer, 20).iter().filter_map(|told| told.1).max(), None);
+    for mut over in others {
+        over.ends(&pace);
+    }
+    assert_eq!((pace.receiving(), fit(&mut window, 1).1, window.pace().window()), (1, None, 16 * STREAM));
+}
+
+#[test]
+fn those_of_which_nothing_more_comes_hold_up_none_that_receives() {
+    let mut window = Window::new(Rc::default(), STREAM, MOST, Back::Never);
+    let pace = Rc::clone(window.pace());
+    let mut many: Vec<Stride> = (0..20).map(|_| Stride::default()).collect();
+    many.iter_mut().for_each(|stride| stride.begins(&pace));
+    assert_eq!(runs(&mut window, 20).iter().filter_map(|told| told.1).max(), None);
+    many.iter_mut().skip(1).for_each(|stride| stride.has_come(&pace));
+    assert_eq!(runs(&mut window, 20).iter().filter_map(|told| told.1).max(), Some(16 * STREAM));
+    many.iter_mut().for_each(|stride| stride.ends(&pace));
+    assert_eq!(pace.receiving(), 0);
 }
 
 #[test]
