@@ -186,11 +186,11 @@ impl Window {
         }
     }
 
-    /// The answer to a PING came: where the window went back and the peer has acknowledged that, its streams are given what they need
-    /// to go on.
+    /// Its streams are owed what they need to go on, since their window went back: they are given it once the peer has acknowledged that.
+    /// To be asked whenever something of the peer was read, which may be its acknowledgement; no other answer of it is waited for.
     pub(crate) fn pay(&mut self, codec: &mut impl Codec) {
-        // What was told last is acknowledged where more can be told.
-        if self.pace.owes() && codec.set_stream_window(self.pace.window()).is_ok() {
+        // What was told last is acknowledged where more can be told; where it cannot, nothing is.
+        if codec.set_stream_window(self.pace.window()).is_ok() {
             self.pace.pay();
         }
     }
