@@ -40,6 +40,8 @@ pub struct Pace {
     receiving: Cell<usize>,
     /// Bytes that streams hold beyond [`Self::first`] each, together.
     surplus: Cell<usize>,
+    /// That has become more, and the connection's task has not looked.
+    strained: Cell<bool>,
     /// It became smaller, and nobody has looked yet whether streams are owed what they need to go on.
     owes: Cell<bool>,
     /// Streams of which [`Self::first`] and more was taken, by number.
@@ -114,6 +116,7 @@ impl Pace {
             pause: Cell::new(0),
             receiving: Cell::new(0),
             surplus: Cell::new(0),
+            strained: Cell::new(false),
             owes: Cell::new(false),
             large: RefCell::default(),
             given: Cell::new(NonZeroU32::MIN),
@@ -127,10 +130,15 @@ impl Pace {
         self.window.get()
     }
 
-    /// Whether the connection's task has nothing to do for it: nothing is measured.
+    /// Whether the connection's task has nothing to do for it: nothing is measured, and streams hold no more than when it looked last.
     #[inline]
     pub(crate) fn rests(&self) -> bool {
-        matches!(self.phase.get(), Phase::Rest | Phase::Fixed)
+        matches!(self.phase.get(), Phase::Rest | Phase::Fixed) && !self.strained.get()
+    }
+
+    /// The connection's task looks.
+    pub(crate) fn looked_at(&self) {
+        self.strained.set(false);
     }
 
     /// Streams of which more may come: the peer has neither ended them nor reset them.
@@ -252,6 +260,7 @@ impl Pace {
         let beyond = |held: u32| held.saturating_sub(self.first) as usize;
         self.surplus.set(self.surplus.get() - beyond(before) + beyond(after));
         if after > before {
+            self.strained.set(true);
             self.wake();
         }
     }

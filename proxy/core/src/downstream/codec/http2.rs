@@ -150,7 +150,8 @@ where
         Ok(greeted) => greeted,
         Err(end) => return Served { end, tally },
     };
-    let window = Window::new(control.windows(), settings.windows.0, settings.windows.1, Back::Never);
+    let (stream, most, all) = settings.windows;
+    let window = Window::new(control.windows(), stream, most, Back::Never).bears(all);
     let pace = Rc::clone(window.pace());
     let way = Way::new(window);
     let shared = Rc::new(Shared { service, settings, tally: Rc::clone(&tally), gone, pace });

@@ -200,3 +200,36 @@ fn what_moves_at_once_behind_the_answer_is_seen_the_next_time() {
     }
     assert_eq!((answers, told.1), (2, Some(4 * STREAM)));
 }
+
+#[test]
+fn what_streams_hold_of_large_windows_is_given_back_to_the_connections_as_far_as_it_bears() {
+    let allowance = Arc::<Allowance>::default();
+    allowance.allow(usize::MAX);
+    let windows = Windows::within(Arc::clone(&allowance));
+    let mut window = Window::new(Rc::clone(&windows), STREAM, MOST, Back::Never).bears(4 * MOST);
+    assert_ne!(runs(&mut window, 1), []);
+    let pace = Rc::clone(window.pace());
+    let mut stalled: Vec<Stride> = (0..40).map(|_| Stride::default()).collect();
+    for (stride, many) in stalled.iter_mut().zip(1..) {
+        stride.holds(pace.window(), &pace);
+        assert!(!pace.rests());
+        pace.looked_at();
+        fit(&mut window, many + 1);
+        let left = window.size as usize - (many * pace.window() as usize).min(window.size as usize);
+        assert!(left >= STREAM as usize || many > 24, "{many} hold, {left} left for another one");
+        assert!(window.size <= 4 * MOST);
+    }
+    stalled.iter_mut().for_each(|stride| stride.ends(&pace));
+    assert_eq!(fit(&mut window, 1), Told::default(), "it stays");
+    drop(window);
+    // Where memory is short it does not.
+    allowance.allow(32 << 20);
+    let mut window = Window::new(Rc::clone(&windows), STREAM, MOST, Back::Never).bears(4 * MOST);
+    runs(&mut window, 1);
+    let pace = Rc::clone(window.pace());
+    for stride in &mut stalled {
+        stride.holds(pace.window(), &pace);
+        fit(&mut window, 40);
+    }
+    assert!(windows.granted.get() <= 16 << 20 && window.size > MOST, "{} of {}", windows.granted.get(), window.size);
+}
