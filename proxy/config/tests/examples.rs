@@ -40,6 +40,7 @@ fn minimal_means_the_defaults() {
     assert_eq!(listener.http.timeouts.header, Duration::from_secs(10));
     let http2 = &listener.http.http2;
     assert_eq!((http2.stream_window, http2.connection_window), (65_535, 6_553_500), "room for each of its streams");
+    assert_eq!(http2.connection_most, 4 * 6_553_500, "and for what some hold of more");
     let route = &listener.routes[0];
     assert_eq!(route.name.as_str(), "web/0");
     assert_eq!(route.timeout, Some(Duration::from_secs(15)));

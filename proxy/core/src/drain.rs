@@ -280,7 +280,7 @@ impl Registration {
 impl Drop for Registration {
     fn drop(&mut self) {
         if let Some(register) = self.control.register() {
-            self.control.release();
+            self.control.ends();
             register.leave(self.slot);
         }
     }

@@ -112,9 +112,20 @@ impl Window {
     pub(crate) const LEAST: u32 = 65_535;
     pub(crate) const MOST: u32 = (1 << 31) - 1;
 
-    /// Bytes, for so many streams of so much each.
-    pub(crate) fn within(self, streams: u32, each: u32) -> u32 {
-        self.0.unwrap_or_else(|| streams.saturating_mul(each).clamp(Self::LEAST, Self::MOST))
+    /// So many times as much may be there with what nobody takes of streams that began with less: by default 25 MiB, as Envoy's
+    /// whole window is 24.
+    const BORNE: u32 = 4;
+
+    /// Bytes, for so many streams of so much each; and with what is there since nobody takes it.
+    pub(crate) fn within(self, streams: u32, each: u32) -> (u32, u32) {
+        let clamp = |bytes: u32| bytes.clamp(Self::LEAST, Self::MOST);
+        match self.0 {
+            Some(bytes) => (bytes, bytes),
+            None => {
+                let all = clamp(streams.saturating_mul(each));
+                (all, clamp(all.saturating_mul(Self::BORNE)))
+            }
+        }
     }
 }
 

@@ -286,7 +286,7 @@ fn http2(cx: &mut Lowering<'_, '_>, field: Field<document::Http2>, at: Place) ->
     let stream_at = http2.stream_window.place().unwrap_or(at);
     let streams: u32 = http2.streams.value()?.to();
     let (stream_window, connection_window) = (http2.stream_window.value()?.0, http2.connection_window.value()?);
-    let connection_window = connection_window.within(streams, stream_window);
+    let (connection_window, connection_most) = connection_window.within(streams, stream_window);
     if stream_window > connection_window {
         cx.error(
             stream_at,
@@ -298,6 +298,7 @@ fn http2(cx: &mut Lowering<'_, '_>, field: Field<document::Http2>, at: Place) ->
         streams,
         stream_window,
         connection_window,
+        connection_most,
         flood_window: flood.window.value()?.0,
         resets: flood.resets.value().map(Int::to)?,
         reset_by_us: flood.reset_by_us.value().map(Int::to)?,

@@ -158,6 +158,8 @@ pub struct Http2 {
     pub stream_window: u32,
     /// Bytes a connection may send ahead; at least as many as a stream.
     pub connection_window: u32,
+    /// The same with what its streams hold, beyond what they began with, since nobody takes it.
+    pub connection_most: u32,
     /// The period over which the floods below are counted.
     pub flood_window: Duration,
     /// RST_STREAM received in a window.

@@ -37,6 +37,7 @@ fn model() -> Http {
             streams: 4,
             stream_window: 65_536,
             connection_window: 131_072,
+            connection_most: 131_072,
             flood_window: Duration::from_secs(30),
             resets: 10,
             reset_by_us: 10,

@@ -11,7 +11,8 @@
 //! or hold too much that nobody takes: then each has the room that it has in any case, as before. What streams had in hand they owe
 //! then (RFC 9113 §6.9.2). Servers bear that. There are clients that fail an upload then (Python's httpcore), and one that begins an upload
 //! has not heard yet what it was told meanwhile: so towards them it never goes back ([`Back`]). It grows only as far as the connection's has room
-//! for twice as many such as receive then.
+//! for twice as many such as receive then. What streams hold beyond what they began with, since nobody takes it, is given back to the connection's
+//! as it comes, as nginx and h2o do with all that comes, so that a few that stand still do not stop the others; to a bound ([`Window::bears`]).
 
 use super::unfinished::Allowance;
 use crate::io::{Measured, Pace};
@@ -61,9 +62,11 @@ pub(crate) struct Window {
     stream: u32,
     /// and at most.
     widest: u32,
-    /// Bytes that all of them may, now and at most.
+    /// Bytes that all of them may, now and at most,
     size: u32,
     most: u32,
+    /// and so many beside that of what streams hold beyond what they began with.
+    borne: u32,
     /// Bytes of what it begins with that are counted too, since fewer streams can fill it.
     fast: u32,
 }
@@ -121,7 +124,13 @@ impl Window {
         let widest = WIDEST.min(most / OF_ONE);
         let pace = Rc::new(Pace::new(stream));
         pace.changed(stream, stream <= widest / 2);
-        Self { windows, pace, back, stream, widest, size: Self::first(stream, most), most, fast: 0 }
+        Self { windows, pace, back, stream, widest, size: Self::first(stream, most), most, borne: 0, fast: 0 }
+    }
+
+    /// It grows beyond its most by what streams hold that nobody takes, until it is this.
+    pub(crate) fn bears(mut self, all: u32) -> Self {
+        self.borne = all.saturating_sub(self.most);
+        self
     }
 
     /// Bytes with which a connection begins.
@@ -146,15 +155,9 @@ impl Window {
     fn for_speed(&self, window: u32) -> usize {
         let fast = match self.back {
             Back::Now => FAST,
-            Back::Never => FAST * self.receiving().max(1),
+            Back::Never => FAST * self.pace.receiving().max(1),
         };
         fast.saturating_mul((window - self.stream) as usize)
-    }
-
-    /// Streams that receive: each holds on to what it is measured by, as we do, and whoever hands it to them.
-    #[inline]
-    fn receiving(&self) -> usize {
-        Rc::strong_count(&self.pace).saturating_sub(2)
     }
 
     /// So many streams are open: what they need is told the peer, as far as there is more.
@@ -170,10 +173,11 @@ impl Window {
     #[cold]
     fn change(&mut self, window: u32, needs: usize, codec: &mut impl Codec) {
         let before = self.size;
-        let wanted = needs.min(self.most as usize);
+        let most = self.most + self.pace.surplus().min(self.borne as usize) as u32;
+        let wanted = needs.min(most as usize);
         let for_all = wanted.min(needs.saturating_sub(self.for_speed(window)));
-        while (self.size as usize) < for_all && self.grow(self.stream, PART) {}
-        while (self.size as usize) < wanted && self.grow(self.stream, SPEED) {}
+        while (self.size as usize) < for_all && self.grow(self.stream, most, PART) {}
+        while (self.size as usize) < wanted && self.grow(self.stream, most, SPEED) {}
         if self.size > before {
             codec.set_connection_window(self.size);
         }
@@ -192,11 +196,11 @@ impl Window {
         }
     }
 
-    /// The answer to a PING came: where the window went back and the peer has acknowledged that, its streams are given what they need
-    /// to go on.
+    /// Its streams are owed what they need to go on, since their window went back: they are given it once the peer has acknowledged that.
+    /// To be asked whenever something of the peer was read, which may be its acknowledgement; no other answer of it is waited for.
     pub(crate) fn pay(&mut self, codec: &mut impl Codec) {
-        // What was told last is acknowledged where more can be told.
-        if self.pace.owes() && codec.set_stream_window(self.pace.window()).is_ok() {
+        // What was told last is acknowledged where more can be told; where it cannot, nothing is.
+        if codec.set_stream_window(self.pace.window()).is_ok() {
             self.pace.pay();
         }
     }
@@ -218,7 +222,7 @@ impl Window {
         let has_room = needs <= self.most as usize
             && self.pace.surplus() <= (self.most / BORNE / 2) as usize
             && self.count(window)
-            && (needs <= self.size as usize || self.grow((needs - self.size as usize) as u32, SPEED));
+            && (needs <= self.size as usize || self.grow((needs - self.size as usize) as u32, self.most, SPEED));
         if self.size > before {
             codec.set_connection_window(self.size);
         }
@@ -248,9 +252,9 @@ impl Window {
         }
     }
 
-    /// Whether there was so much more. By no less than a connection begins with: every change is a WINDOW_UPDATE.
-    fn grow(&mut self, least: u32, part: usize) -> bool {
-        let more = Self::first(least, self.most - self.size);
+    /// Whether there was so much more, up to `most`. By no less than a connection begins with: every change is a WINDOW_UPDATE.
+    fn grow(&mut self, least: u32, most: u32, part: usize) -> bool {
+        let more = Self::first(least, most - self.size);
         let is_granted = self.windows.grant(more, part);
         if is_granted {
             self.size += more;

@@ -25,6 +25,8 @@ pub struct Control {
     register: Weak<Register>,
     /// What its client has begun and not finished counts for.
     unfinished: Cell<u32>,
+    /// What waits for its client to read counts for.
+    unread: Cell<u32>,
     /// When it came, in tenths of a second.
     came: u32,
     /// Whether it must go because of that.
@@ -61,9 +63,14 @@ impl Control {
         self.subject.get().and_then(Weak::upgrade)
     }
 
-    /// What its client has begun and not finished counts for.
+    /// What its client has begun and not finished, and what waits for it to be read, counts for.
     pub(super) fn unfinished(&self) -> u32 {
-        self.unfinished.get()
+        self.unfinished.get().saturating_add(self.unread.get())
+    }
+
+    /// Whether anybody counts.
+    pub(crate) fn counts(&self) -> bool {
+        self.register.upgrade().is_some_and(|register| register.unfinished.is_bounded())
     }
 
     /// It must go because of that.
@@ -107,37 +114,47 @@ impl Control {
     /// Notes that so many bytes wait for what its client has not finished, instead of what it noted last. With
     /// [`Room::None`] whoever holds them reads no further in this turn.
     pub fn hold(&self, bytes: usize) -> Room {
+        self.note(&self.unfinished, Sum::weight(bytes))
+    }
+
+    /// Notes that so many bytes wait for its client to read, instead of what it noted last.
+    pub(crate) fn keep(&self, bytes: usize) {
+        self.note(&self.unread, if bytes == 0 { 0 } else { Sum::weight(bytes) });
+    }
+
+    fn note(&self, part: &Cell<u32>, counts: u32) -> Room {
         let Some(register) = self.register.upgrade() else { return Room::Left };
-        let after = Sum::weight(bytes);
-        let before = self.unfinished.replace(after);
+        let before = self.unfinished();
+        part.set(counts);
+        let after = self.unfinished();
         register.unfinished.changed(before, after);
         if self.shed.get() {
             register.unfinished.left(before);
             register.unfinished.told(after);
+            // It holds nothing any more.
+            self.shed.set(after != 0);
         }
         let room = register.unfinished.room();
-        if room == Room::None {
+        if room == Room::None && counts != 0 {
             register.shed();
         }
         room
     }
 
-    /// Notes that nothing waits any more.
+    /// Notes that nothing waits for what its client has not finished any more.
     #[inline]
     pub fn release(&self) {
         if self.unfinished.get() != 0 {
-            self.released();
+            self.note(&self.unfinished, 0);
         }
     }
 
-    #[cold]
-    fn released(&self) {
-        let Some(register) = self.register.upgrade() else { return };
-        let held = self.unfinished.take();
-        if self.shed.take() {
-            register.unfinished.left(held);
+    /// It is over.
+    pub(super) fn ends(&self) {
+        self.release();
+        if self.unread.get() != 0 {
+            self.keep(0);
         }
-        register.unfinished.changed(held, 0);
     }
 
     /// Tells it to drain, and that it must be gone in time.
@@ -168,7 +185,7 @@ impl Control {
 
     /// Whether it holds something and was not told to go.
     pub(super) fn holds(&self) -> bool {
-        self.unfinished.get() != 0 && !self.shed.get()
+        self.unfinished() != 0 && !self.shed.get()
     }
 
     /// How much is in flight on it. What its subject is shared by, which each request does, tells it: nobody counts for

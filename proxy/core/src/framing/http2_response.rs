@@ -11,19 +11,34 @@ use super::{
 };
 use http::{HeaderMap, StatusCode};
 
-/// Whether the head of a final or an interim response may pass.
+/// In a response's extensions: the bytes of its head, where they are many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LargeHead(pub usize);
+
+impl LargeHead {
+    /// A head of so many bytes, if they are many: beyond 4 KiB. Common ones have less.
+    #[inline]
+    #[must_use]
+    pub fn of(bytes: usize) -> Option<Self> {
+        (bytes > 4 * 1024).then_some(Self(bytes))
+    }
+}
+
+/// Whether the head of a final or an interim response may pass, and the bytes of its fields.
 ///
 /// # Errors
 ///
 /// The rule it breaks.
-pub fn judge_http2_response(status: StatusCode, headers: &HeaderMap) -> Result<(), Violation> {
+pub fn judge_http2_response(status: StatusCode, headers: &HeaderMap) -> Result<usize, Violation> {
     // RFC 9113 §8.6: there is none.
     if status == StatusCode::SWITCHING_PROTOCOLS {
         return Err(Violation::UnaskedUpgrade);
     }
     let mut body = Declared::default();
+    let mut bytes = 0;
     for (name, value) in headers {
         let (name, value) = (name.as_str(), value.as_bytes());
+        bytes += name.len() + value.len();
         match name.len() {
             2 if name == "te" => return Err(Violation::ConnectionSpecific),
             14 if name == "content-length" => body.length(value)?,
@@ -32,7 +47,7 @@ pub fn judge_http2_response(status: StatusCode, headers: &HeaderMap) -> Result<(
     }
     let empty = matches!(body, Declared::Nothing | Declared::Length(0));
     let bodiless = status.is_informational() || status == StatusCode::NO_CONTENT;
-    if bodiless && !empty { Err(Violation::BodyNotAllowed) } else { Ok(()) }
+    if bodiless && !empty { Err(Violation::BodyNotAllowed) } else { Ok(bytes) }
 }
 
 /// Whether trailers that came by HTTP/2 are well-formed; what they may be called is another question.
@@ -108,7 +123,7 @@ mod tests {
             (200, &[("x\"", "a")], Err(Fault::BadFieldName.into())),
         ] {
             let status = StatusCode::from_u16(status).unwrap();
-            assert_eq!(judge_http2_response(status, &fields(head)), expected, "{status} {head:?}");
+            assert_eq!(judge_http2_response(status, &fields(head)).map(|_| ()), expected, "{status} {head:?}");
         }
     }
 

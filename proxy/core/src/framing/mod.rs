@@ -33,7 +33,7 @@ mod target;
 mod tests;
 
 pub use fault::{Fault, Refusal, Violation};
-pub use http2_response::{Interim, judge_http2_response, judge_http2_trailers};
+pub use http2_response::{Interim, LargeHead, judge_http2_response, judge_http2_trailers};
 pub use layout::{FieldAt, Layout, Persistence, Version};
 pub use length::{Left, is_forbidden_trailer};
 pub use limits::{Limits, Underscores};

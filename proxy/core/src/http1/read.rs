@@ -5,7 +5,7 @@
 
 use crate::{
     exchange::filter::WireOrder,
-    framing::{FieldAt, Layout, Version},
+    framing::{FieldAt, LargeHead, Layout, Version},
 };
 use bytes::Bytes;
 use http::{
@@ -55,6 +55,9 @@ pub fn response(head: &Bytes, layout: &Layout) -> Result<response::Parts, Uncarr
     parts.headers = fields;
     if came == Came::Mixed {
         remember(&mut parts.extensions, head, layout.fields());
+    }
+    if let Some(large) = LargeHead::of(head.len()) {
+        parts.extensions.insert(large);
     }
     Ok(parts)
 }

@@ -54,13 +54,18 @@ const HELD: u64 = 8 * 1024;
 /// Sends `body` on `stream` and ends the stream's sending half.
 ///
 /// A chunk known to be the last goes out with END_STREAM on it; a body that is empty from the start costs one empty
-/// DATA frame (send the head with END_STREAM instead). `stall` bounds each wait for window.
+/// DATA frame (send the head with END_STREAM instead). `stall` bounds each wait for window; `handed` is told of each part that h2 takes.
 /// Cancel-safe in that dropping it leaves the stream open: reset it.
 ///
 /// # Errors
 ///
 /// [`PumpError`] says which side failed.
-pub async fn send_body<B>(mut body: B, stream: &mut SendStream<Bytes>, stall: Duration) -> Result<Pumped, PumpError>
+pub async fn send_body<B>(
+    mut body: B,
+    stream: &mut SendStream<Bytes>,
+    stall: Duration,
+    handed: impl Fn(usize),
+) -> Result<Pumped, PumpError>
 where
     B: Body<Data = Bytes, Error = BodyError> + Ahead + Unpin,
 {
@@ -86,7 +91,7 @@ where
         let frame = match frame.into_data() {
             Ok(data) => {
                 let last = body.is_end_stream();
-                match send_chunk((data, last), &mut body, stream, stall).await? {
+                match send_chunk((data, last), &mut body, stream, stall, &handed).await? {
                     Chunk::Sent if last => return Ok(Pumped::Whole),
                     Chunk::Sent => continue,
                     Chunk::Refused(reset) => return verdict(reset),
@@ -121,6 +126,7 @@ async fn send_chunk<B: Ahead + Unpin>(
     body: &mut B,
     stream: &mut SendStream<Bytes>,
     stall: Duration,
+    handed: &impl Fn(usize),
 ) -> Result<Chunk, PumpError> {
     while !data.is_empty() || last {
         stream.reserve_capacity(data.len());
@@ -133,6 +139,7 @@ async fn send_chunk<B: Ahead + Unpin>(
         };
         let piece = data.split_to(room.min(data.len()));
         let ends = last && data.is_empty();
+        handed(piece.len());
         if let Err(error) = stream.send_data(piece, ends) {
             return Ok(Chunk::Refused(reset_or(error, stream).await));
         }

@@ -36,8 +36,12 @@ pub struct Pace {
     rest: Cell<u64>,
     /// and what that was last.
     pause: Cell<u64>,
+    /// Streams of which more may come.
+    receiving: Cell<usize>,
     /// Bytes that streams hold beyond [`Self::first`] each, together.
     surplus: Cell<usize>,
+    /// That has become more, and the connection's task has not looked.
+    strained: Cell<bool>,
     /// It became smaller, and nobody has looked yet whether streams are owed what they need to go on.
     owes: Cell<bool>,
     /// Streams of which [`Self::first`] and more was taken, by number.
@@ -58,6 +62,8 @@ pub(crate) struct Stride {
     gathered: bool,
     /// Its number among the large ones; `None`: it is none.
     number: Option<NonZeroU32>,
+    /// Whether it counts among those that receive.
+    receives: bool,
 }
 
 /// What came of a measurement.
@@ -108,7 +114,9 @@ impl Pace {
             trips: Cell::new(0),
             rest: Cell::new(0),
             pause: Cell::new(0),
+            receiving: Cell::new(0),
             surplus: Cell::new(0),
+            strained: Cell::new(false),
             owes: Cell::new(false),
             large: RefCell::default(),
             given: Cell::new(NonZeroU32::MIN),
@@ -122,10 +130,21 @@ impl Pace {
         self.window.get()
     }
 
-    /// Whether the connection's task has nothing to do for it: nothing is measured.
+    /// Whether the connection's task has nothing to do for it: nothing is measured, and streams hold no more than when it looked last.
     #[inline]
     pub(crate) fn rests(&self) -> bool {
-        matches!(self.phase.get(), Phase::Rest | Phase::Fixed)
+        matches!(self.phase.get(), Phase::Rest | Phase::Fixed) && !self.strained.get()
+    }
+
+    /// The connection's task looks.
+    pub(crate) fn looked_at(&self) {
+        self.strained.set(false);
+    }
+
+    /// Streams of which more may come: the peer has neither ended them nor reset them.
+    #[inline]
+    pub(crate) fn receiving(&self) -> usize {
+        self.receiving.get()
     }
 
     /// Bytes that streams hold beyond the window they began with.
@@ -241,12 +260,28 @@ impl Pace {
         let beyond = |held: u32| held.saturating_sub(self.first) as usize;
         self.surplus.set(self.surplus.get() - beyond(before) + beyond(after));
         if after > before {
+            self.strained.set(true);
             self.wake();
         }
     }
 }
 
 impl Stride {
+    /// More may come of it.
+    #[inline]
+    pub(crate) fn begins(&mut self, pace: &Pace) {
+        self.receives = true;
+        pace.receiving.set(pace.receiving.get() + 1);
+    }
+
+    /// Nothing more comes of it; what came may wait still. As often as it is seen.
+    #[inline]
+    pub(crate) fn has_come(&mut self, pace: &Pace) {
+        if std::mem::take(&mut self.receives) {
+            pace.receiving.set(pace.receiving.get() - 1);
+        }
+    }
+
     /// So many bytes are taken by their consumer. Whether it is a large one from here on.
     #[inline]
     pub(crate) fn taken(&mut self, bytes: usize, pace: &Pace) -> bool {
@@ -281,6 +316,7 @@ impl Stride {
 
     /// It is over.
     pub(crate) fn ends(&mut self, pace: &Pace) {
+        self.has_come(pace);
         self.holds(0, pace);
         if let Some(number) = self.number.take() {
             let mut large = pace.large.borrow_mut();

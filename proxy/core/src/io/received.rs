@@ -37,7 +37,9 @@ const GATHERED: usize = 2_048;
 
 impl Received {
     pub(crate) fn new(stream: RecvStream, pace: &Rc<Pace>) -> Self {
-        Self { stream, ahead: None, stride: Stride::default(), pace: Rc::clone(pace) }
+        let mut stride = Stride::default();
+        stride.begins(pace);
+        Self { stream, ahead: None, stride, pace: Rc::clone(pace) }
     }
 
     /// The next bytes. Their credit is the caller's to [`release`](Self::release).
@@ -50,13 +52,21 @@ impl Received {
             self.stride.holds(self.stride.held().saturating_sub(data.len() as u32), &self.pace);
             return Poll::Ready(Some(Ok(data)));
         }
-        self.stream.poll_data(cx)
+        let polled = self.stream.poll_data(cx);
+        if let Poll::Ready(None | Some(Err(_))) = polled {
+            self.stride.has_come(&self.pace);
+        }
+        polled
     }
 
     /// Takes the frames that wait out of the codec, and wakes for more. What cannot be taken now waits for [`poll_data`](Self::poll_data): a
     /// stream's end or failure is told as often as it is asked for.
     pub(crate) fn poll_ahead(&mut self, cx: &mut Context<'_>) {
-        while let Poll::Ready(Some(Ok(data))) = self.stream.poll_data(cx) {
+        while let Poll::Ready(polled) = self.stream.poll_data(cx) {
+            let Some(Ok(data)) = polled else {
+                self.stride.has_come(&self.pace);
+                return;
+            };
             // Nothing but the end comes without data.
             if data.is_empty() {
                 continue;
@@ -105,8 +115,12 @@ impl Received {
     }
 
     /// Whether all of it was given, and nothing more comes.
-    pub(crate) fn is_end_stream(&self) -> bool {
-        self.ahead.is_none() && self.stream.is_end_stream()
+    pub(crate) fn is_end_stream(&mut self) -> bool {
+        let ends = self.ahead.is_none() && self.stream.is_end_stream();
+        if ends {
+            self.stride.has_come(&self.pace);
+        }
+        ends
     }
 }
 

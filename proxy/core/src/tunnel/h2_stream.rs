@@ -5,6 +5,7 @@
 
 use crate::{
     body::{Held, Source},
+    downstream::guard::http2::Unread,
     io::{Pace, Received},
 };
 use bytes::Bytes;
@@ -21,6 +22,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 #[derive(Debug)]
 pub struct H2Stream {
     send: SendStream<Bytes>,
+    /// Told what h2 takes, towards a client.
+    handed: Option<Rc<Unread>>,
     receive: Source,
     /// The part of the last DATA frame that is not read yet.
     unread: Bytes,
@@ -41,16 +44,16 @@ impl H2Stream {
     /// The two halves of a stream whose CONNECT was answered with 2xx.
     #[must_use]
     pub fn new(send: SendStream<Bytes>, receive: RecvStream, pace: &Rc<Pace>) -> Self {
-        Self::of(send, Source::Own(Received::new(receive, pace)))
+        Self::of(send, Source::Own(Received::new(receive, pace)), None)
     }
 
     /// The same towards a client.
-    pub(crate) fn downstream(send: SendStream<Bytes>, receive: Rc<Held>) -> Self {
-        Self::of(send, Source::Shared(receive))
+    pub(crate) fn downstream(send: SendStream<Bytes>, receive: Rc<Held>, handed: Rc<Unread>) -> Self {
+        Self::of(send, Source::Shared(receive), Some(handed))
     }
 
-    fn of(send: SendStream<Bytes>, receive: Source) -> Self {
-        Self { send, receive, unread: Bytes::new(), reading: Half::Open, writing: Half::Open }
+    fn of(send: SendStream<Bytes>, receive: Source, handed: Option<Rc<Unread>>) -> Self {
+        Self { send, handed, receive, unread: Bytes::new(), reading: Half::Open, writing: Half::Open }
     }
 
     /// The other side takes nothing for now: see [`Ahead`](crate::body::Ahead::poll_ahead).
@@ -122,6 +125,9 @@ impl AsyncWrite for H2Stream {
             };
         }
         let taken = room.min(buf.len());
+        if let Some(handed) = &this.handed {
+            handed.data(|| this.send.stream_id().as_u32(), taken);
+        }
         this.send.send_data(Bytes::copy_from_slice(&buf[..taken]), false).map_err(to_io)?;
         Poll::Ready(Ok(taken))
     }

@@ -24,3 +24,4 @@ mod retry;
 mod route;
 mod stall;
 mod tunnel;
+mod unread;

@@ -335,6 +335,7 @@ fn small_data_frames_that_nobody_takes() {
         run(async {
             let mut model = model();
             model.http2.connection_window = connection_window;
+            model.http2.connection_most = connection_window;
             let mut peer = Peer::open_to(&model, &[]).await;
             for n in 0..100 {
                 peer.send(&headers(END_HEADERS, 1 + 2 * n, &post("/hang"))).await;

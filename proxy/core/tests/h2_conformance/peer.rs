@@ -33,6 +33,7 @@ pub(crate) fn model() -> Http {
             streams: 100,
             stream_window: 65_536,
             connection_window: 1_048_576,
+            connection_most: 1_048_576,
             flood_window: Duration::from_secs(30),
             resets: 100,
             reset_by_us: 500,

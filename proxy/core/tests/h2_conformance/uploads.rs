@@ -15,6 +15,7 @@ const FIRST: i64 = 65_536;
 fn roomy() -> Http {
     let mut model = model();
     model.http2.connection_window = 100 * FIRST as u32;
+    model.http2.connection_most = 400 * FIRST as u32;
     model
 }
 
@@ -318,4 +319,57 @@ fn the_more_upload_the_less_each_of_them_gets() {
             assert_eq!(far.told.last().unwrap_or(&FIRST) / FIRST, told, "{many} of them");
         });
     }
+}
+
+/// Their answers are waited for: what they sent is all there is.
+#[test]
+fn those_that_have_ended_are_none_of_them() {
+    for ended in [1, 60_000] {
+        run(async move {
+            let mut far = Far::open(&roomy(), Manners::Answers).await;
+            for _ in 0..40 {
+                far.begin(&post("/hang"), ended);
+                far.trip().await;
+            }
+            let trips = far.upload(LARGE).await;
+            assert!(trips <= 60, "{trips} round trips, {:?}", far.told);
+        });
+    }
+}
+
+/// Twenty of a megabyte each are more than the connection's window is for the streams that it may have.
+#[test]
+fn those_that_stand_still_with_large_windows_do_not_stop_another_one() {
+    run(async {
+        let mut far = Far::open(&roomy(), Manners::Answers).await;
+        far.upload(LARGE).await;
+        let mut sent = 0;
+        // One of them was there before.
+        far.begin(&post("/bytes/5"), usize::MAX / 2);
+        for _ in 0..20 {
+            far.begin(&post("/hang"), LARGE);
+            sent += far.trip().await;
+        }
+        for _ in 0..10 {
+            far.trip().await;
+        }
+        assert!(sent >= 16 << 20, "{sent}");
+        let goes_on = far.trip().await;
+        assert!(goes_on >= FIRST, "{goes_on} in a round trip");
+        let stream = far.begin(&post("/bytes/5"), 1_000_000);
+        for _ in 0..20 {
+            far.trip().await;
+        }
+        assert_eq!(far.streams[&stream].1, 0, "{:?}, {}", far.streams, far.connection);
+        // What they hold is bounded: the rest of the connection waits.
+        for _ in 0..30 {
+            far.begin(&post("/hang"), LARGE);
+        }
+        for _ in 0..20 {
+            far.trip().await;
+        }
+        let held: usize =
+            far.streams.values().filter(|(_, left)| (1..=LARGE).contains(left)).map(|(_, left)| LARGE - left).sum();
+        assert!((20 << 20..26 << 20).contains(&held), "{held} held");
+    });
 }

@@ -21,7 +21,7 @@ use super::{Cut, Decoded, boxed};
 use crate::{
     body::BodyError,
     downstream::{
-        guard::http2::{Breach, FrameGuarded, Watch},
+        guard::http2::{Breach, FrameGuarded, Unread, Watch},
         windows::{Back, Window},
     },
     drain::{Control, Signal},
@@ -146,16 +146,19 @@ where
     let tally = Rc::<Tally>::default();
     // What is over when the connection rests is boxed, here and below: this future lives as long as the connection.
     let greeted = Box::pin(greet(socket, ahead, &settings, &control, &mut deadlines)).await;
-    let (connection, watch, gone) = match greeted {
+    let (connection, watch, gone, unread) = match greeted {
         Ok(greeted) => greeted,
         Err(end) => return Served { end, tally },
     };
-    let window = Window::new(control.windows(), settings.windows.0, settings.windows.1, Back::Never);
+    let (stream, most, all) = settings.windows;
+    let window = Window::new(control.windows(), stream, most, Back::Never).bears(all);
     let pace = Rc::clone(window.pace());
     let way = Way::new(window);
-    let shared = Rc::new(Shared { service, settings, tally: Rc::clone(&tally), gone, pace });
+    let shared =
+        Rc::new(Shared { service, settings, tally: Rc::clone(&tally), gone, pace, unread: Rc::clone(&unread) });
     let streams = Rc::clone(&shared);
-    let mut driver = Driver { connection, way, watch, control, deadlines, tally: &tally, phase: Phase::Serving };
+    let mut driver =
+        Driver { connection, way, watch, unread, control, deadlines, tally: &tally, phase: Phase::Serving };
     let start = |(request, respond)| {
         spawn_local(boxed(|| serve_stream(request, respond, Rc::clone(&streams))));
     };
@@ -194,7 +197,7 @@ fn nothing_known() -> Parts {
 }
 
 /// A connection whose preface and settings have come, what its guard sees, and what that must know.
-type Greeted<S> = (Box<Connection<FrameGuarded<S>, Bytes>>, Rc<Watch>, Rc<Gone>);
+type Greeted<S> = (Box<Connection<FrameGuarded<S>, Bytes>>, Rc<Watch>, Rc<Gone>, Rc<Unread>);
 
 /// Exchanges prefaces with the client.
 async fn greet<S: AsyncRead + AsyncWrite + Unpin>(
@@ -205,7 +208,7 @@ async fn greet<S: AsyncRead + AsyncWrite + Unpin>(
     deadlines: &mut Deadlines,
 ) -> Result<Greeted<S>, End> {
     let socket = FrameGuarded::new(socket, ahead, &settings.frames).on(control);
-    let (watch, gone) = (socket.watch(), socket.gone());
+    let (watch, gone, unread) = (socket.watch(), socket.gone(), socket.unread());
     let mut handshake = pin!(settings.builder.handshake::<_, Bytes>(socket));
     let connection = poll_fn(|cx| {
         control.set_waker(cx);
@@ -233,13 +236,14 @@ async fn greet<S: AsyncRead + AsyncWrite + Unpin>(
         }
     })
     .await?;
-    Ok((Box::new(connection), watch, gone))
+    Ok((Box::new(connection), watch, gone, unread))
 }
 
 struct Driver<'a, S> {
     connection: Box<Connection<FrameGuarded<S>, Bytes>>,
     way: Way,
     watch: Rc<Watch>,
+    unread: Rc<Unread>,
     control: Rc<Control>,
     deadlines: Deadlines,
     tally: &'a Tally,
@@ -299,7 +303,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, S> {
             let connection = &self.connection;
             let accepted = self.tally.requests.get();
             match self.deadlines.poll(cx, &self.watch, accepted, || connection.has_streams()) {
-                Poll::Pending => return Poll::Pending,
+                Poll::Pending => {
+                    self.unread.settle(self.watch.blocked_at().is_some());
+                    return Poll::Pending;
+                }
                 Poll::Ready(Expired::Close) => return Poll::Ready(self.end(End::Closed)),
                 // Nothing can be said to a peer that does not read.
                 Poll::Ready(Expired::Breach(Breach::WriteTimeout)) => {

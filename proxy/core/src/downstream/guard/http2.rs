@@ -24,10 +24,12 @@ mod streams;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a failed assertion is what a test is for")]
 mod tests;
+mod unread;
 
 pub use frames::{FrameGuard, Stopped};
 pub use sent::{Credit, SentFrames};
 pub use shell::{FrameGuarded, PROTOCOL, Watch};
+pub use unread::Unread;
 
 use h2::Reason;
 use pillion_config::model::{Http2, HttpLimits};

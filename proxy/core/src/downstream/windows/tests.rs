@@ -152,20 +152,35 @@ fn speed_takes_half_of_what_windows_may() {
 #[test]
 fn towards_clients_it_never_goes_back_and_grows_as_far_as_those_that_receive_have_room() {
     let mut window = Window::new(Rc::default(), STREAM, MOST, Back::Never);
-    let handed_out = Rc::clone(window.pace());
-    let receives = || Rc::clone(&handed_out);
-    let one = receives();
+    let pace = Rc::clone(window.pace());
+    let receives = || {
+        let mut stride = Stride::default();
+        stride.begins(&pace);
+        stride
+    };
+    let _one = receives();
     assert_ne!(runs(&mut window, 1), []);
     assert_eq!((window.pace().window(), fit(&mut window, 3).1), (16 * STREAM, None));
     let others = [receives(), receives(), receives()];
     assert_eq!(fit(&mut window, 4), Told(Some(MOST), None), "there is no room for twice as many");
     assert_eq!(fit(&mut window, 100).1, None);
-    drop((one, others));
-    assert_eq!((fit(&mut window, 1).1, window.pace().window()), (None, 16 * STREAM));
-    let mut fewer = Window::new(Rc::default(), STREAM, MOST, Back::Never);
-    let handed_out = Rc::clone(fewer.pace());
-    let _many: Vec<_> = (0..20).map(|_| Rc::clone(&handed_out)).collect();
-    assert_eq!(runs(&mut fewer, 20).iter().filter_map(|told| told.1).max(), None);
+    for mut over in others {
+        over.ends(&pace);
+    }
+    assert_eq!((pace.receiving(), fit(&mut window, 1).1, window.pace().window()), (1, None, 16 * STREAM));
+}
+
+#[test]
+fn those_of_which_nothing_more_comes_hold_up_none_that_receives() {
+    let mut window = Window::new(Rc::default(), STREAM, MOST, Back::Never);
+    let pace = Rc::clone(window.pace());
+    let mut many: Vec<Stride> = (0..20).map(|_| Stride::default()).collect();
+    many.iter_mut().for_each(|stride| stride.begins(&pace));
+    assert_eq!(runs(&mut window, 20).iter().filter_map(|told| told.1).max(), None);
+    many.iter_mut().skip(1).for_each(|stride| stride.has_come(&pace));
+    assert_eq!(runs(&mut window, 20).iter().filter_map(|told| told.1).max(), Some(16 * STREAM));
+    many.iter_mut().for_each(|stride| stride.ends(&pace));
+    assert_eq!(pace.receiving(), 0);
 }
 
 #[test]
@@ -184,4 +199,37 @@ fn what_moves_at_once_behind_the_answer_is_seen_the_next_time() {
         }
     }
     assert_eq!((answers, told.1), (2, Some(4 * STREAM)));
+}
+
+#[test]
+fn what_streams_hold_of_large_windows_is_given_back_to_the_connections_as_far_as_it_bears() {
+    let allowance = Arc::<Allowance>::default();
+    allowance.allow(usize::MAX);
+    let windows = Windows::within(Arc::clone(&allowance));
+    let mut window = Window::new(Rc::clone(&windows), STREAM, MOST, Back::Never).bears(4 * MOST);
+    assert_ne!(runs(&mut window, 1), []);
+    let pace = Rc::clone(window.pace());
+    let mut stalled: Vec<Stride> = (0..40).map(|_| Stride::default()).collect();
+    for (stride, many) in stalled.iter_mut().zip(1..) {
+        stride.holds(pace.window(), &pace);
+        assert!(!pace.rests());
+        pace.looked_at();
+        fit(&mut window, many + 1);
+        let left = window.size as usize - (many * pace.window() as usize).min(window.size as usize);
+        assert!(left >= STREAM as usize || many > 24, "{many} hold, {left} left for another one");
+        assert!(window.size <= 4 * MOST);
+    }
+    stalled.iter_mut().for_each(|stride| stride.ends(&pace));
+    assert_eq!(fit(&mut window, 1), Told::default(), "it stays");
+    drop(window);
+    // Where memory is short it does not.
+    allowance.allow(32 << 20);
+    let mut window = Window::new(Rc::clone(&windows), STREAM, MOST, Back::Never).bears(4 * MOST);
+    runs(&mut window, 1);
+    let pace = Rc::clone(window.pace());
+    for stride in &mut stalled {
+        stride.holds(pace.window(), &pace);
+        fit(&mut window, 40);
+    }
+    assert!(windows.granted.get() <= 16 << 20 && window.size > MOST, "{} of {}", windows.granted.get(), window.size);
 }

@@ -174,16 +174,15 @@ impl Driver {
             return Poll::Ready(());
         }
         self.hear_pong(cx);
+        if self.shared.pace.owes() {
+            self.window.pay(&mut self.codec);
+        }
         if self.shared.settings.get() == Settings::Asked {
             self.ask(Asking::Peer);
         }
-        if self.asking == Asking::No {
-            if self.shared.pace.wants() {
-                self.ask(Asking::Way);
-                self.shared.pace.begin();
-            } else if self.shared.pace.owes() {
-                self.ask(Asking::Way);
-            }
+        if self.asking == Asking::No && self.shared.pace.wants() {
+            self.ask(Asking::Way);
+            self.shared.pace.begin();
         }
         if self.shared.active.get() == 0 {
             self.timer = None;
@@ -217,7 +216,6 @@ impl Driver {
             && ping.poll_pong(cx).is_ready()
         {
             self.window.measured(self.shared.active.get(), &mut self.codec);
-            self.window.pay(&mut self.codec);
             let asked = std::mem::replace(&mut self.asking, Asking::No);
             self.shared.settle();
             if asked == Asking::Peer && self.timer.is_some() {

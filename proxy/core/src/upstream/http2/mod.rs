@@ -19,7 +19,7 @@ use super::{
 use crate::{
     body::{Http2Body, Incoming},
     downstream::{admit::Distrust, windows::Window},
-    framing::{Interim, Violation, judge_http2_response},
+    framing::{Interim, LargeHead, Violation, judge_http2_response},
     identity::Dialling,
     io::{Gone, Hold},
     tunnel::h2_stream::H2Stream,
@@ -322,8 +322,11 @@ async fn answer(
                 hook(interim.status(), interim.headers());
             }
         }
-        let answered = ready!(Pin::new(&mut response).poll(cx)).map_err(Unanswered::Failed)?;
-        judge_http2_response(answered.status(), answered.headers()).map_err(Unanswered::Refused)?;
+        let mut answered = ready!(Pin::new(&mut response).poll(cx)).map_err(Unanswered::Failed)?;
+        let bytes = judge_http2_response(answered.status(), answered.headers()).map_err(Unanswered::Refused)?;
+        if let Some(large) = LargeHead::of(bytes) {
+            answered.extensions_mut().insert(large);
+        }
         Poll::Ready(Ok(answered))
     })
     .await

@@ -13,8 +13,8 @@ use std::rc::Rc;
 /// A listener's settings. Built once for a listener and worker.
 pub struct Settings {
     pub(super) builder: Builder,
-    /// Of a stream, and of a connection at most.
-    pub(super) windows: (u32, u32),
+    /// Of a stream; of a connection at most; and with what its streams hold that nobody takes.
+    pub(super) windows: (u32, u32, u32),
     pub(super) frames: Rc<FrameLimits>,
     pub(super) limits: HttpLimits,
     pub(super) timeouts: HttpTimeouts,
@@ -67,7 +67,7 @@ impl Settings {
             .enable_connect_protocol();
         Self {
             builder,
-            windows: (http.http2.stream_window, http.http2.connection_window),
+            windows: (http.http2.stream_window, http.http2.connection_window, http.http2.connection_most),
             frames: Rc::new(FrameLimits::new(&http.http2, &http.limits, header_list)),
             limits: http.limits.clone(),
             timeouts: http.timeouts.clone(),

@@ -6,8 +6,12 @@ use super::{
 };
 use crate::{
     body::{BodyError, Held, Incoming},
-    downstream::codec::{Cut, Decoded, Inbound, Interim, WRITE_TIMEOUT, date},
+    downstream::{
+        codec::{Cut, Decoded, Inbound, Interim, WRITE_TIMEOUT, date},
+        guard::http2::Unread,
+    },
     exchange::{head::grpc::is_grpc, respond::Reset},
+    framing::LargeHead,
     io::{
         Gone, Hold, Pace,
         h2_pump::{PumpError, send_body},
@@ -36,6 +40,7 @@ pub(super) struct Shared<F> {
     pub(super) tally: Rc<Tally>,
     pub(super) gone: Rc<Gone>,
     pub(super) pace: Rc<Pace>,
+    pub(super) unread: Rc<Unread>,
 }
 
 /// The answering half. If the service panics, the stream ends with INTERNAL_ERROR and no other one does.
@@ -100,6 +105,7 @@ pub(super) async fn serve_stream<F, Fut, B>(
         poll_fn(|cx| {
             let response = future.as_mut().poll(cx);
             for interim in interim.iter().flat_map(Interim::take) {
+                shared.unread.interim(|| answer.respond.stream_id().as_u32());
                 // A stream that is gone needs none; `poll_reset` says so below.
                 answer.respond.send_informational(interim).ok();
             }
@@ -119,7 +125,7 @@ pub(super) async fn serve_stream<F, Fut, B>(
     };
     match response {
         Some(response) => {
-            let mut answering = pin!(respond_with(response, head, asked, &mut answer, &shared.settings));
+            let mut answering = pin!(respond_with(response, head, asked, &mut answer, &shared));
             poll_fn(|cx| {
                 let answered = answering.as_mut().poll(cx);
                 // What a refused client sends all the same does not wait for it to read why.
@@ -153,12 +159,12 @@ fn decode(parts: Parts, held: Option<&Rc<Held>>) -> (Decoded, Option<Asked>, Opt
     (Decoded::Request(Inbound { request, upgrade, interim: Some(interim.clone()) }), asked, Some(interim))
 }
 
-async fn respond_with<B>(
+async fn respond_with<F, B>(
     response: Response<B>,
     head: bool,
     asked: Option<Asked>,
     answer: &mut Answer<'_>,
-    settings: &Settings,
+    shared: &Shared<F>,
 ) where
     B: Body<Data = Bytes, Error = BodyError> + Cut,
 {
@@ -179,6 +185,9 @@ async fn respond_with<B>(
         answer.respond.send_reset(Reason::INTERNAL_ERROR);
         return;
     }
+    let unread = &shared.unread;
+    let id = answer.respond.stream_id();
+    unread.head(|| id.as_u32(), parts.extensions.get::<LargeHead>().map(|head| head.0));
     if let Some(asked) = asked
         && status.is_success()
     {
@@ -186,7 +195,7 @@ async fn respond_with<B>(
         parts.headers.remove(header::CONTENT_LENGTH);
         if let Ok(send) = answer.respond.send_response(Response::from_parts(parts, ()), false) {
             // Without a taker the stream is dropped, which resets it.
-            let stream = H2Stream::downstream(send, asked.held);
+            let stream = H2Stream::downstream(send, asked.held, Rc::clone(unread));
             asked.accepted.send(TunnelEnd::new(stream, Bytes::new())).ok();
             answer.tally.count(&answer.tally.tunnels);
         }
@@ -202,7 +211,8 @@ async fn respond_with<B>(
         return;
     }
     let mut body = pin!(body);
-    match send_body(body.as_mut(), &mut stream, settings.timeouts.write).await {
+    let handed = |bytes| unread.data(|| id.as_u32(), bytes);
+    match send_body(body.as_mut(), &mut stream, shared.settings.timeouts.write, handed).await {
         // If the request is not over, h2 sends RST_STREAM with NO_ERROR once both halves are dropped (RFC 9113 §8.1).
         Ok(_) => {}
         Err(PumpError::Reset(_) | PumpError::Connection(_)) => answer.tally.count(&answer.tally.cancelled),

@@ -1,6 +1,6 @@
 //! How far the windows of a connection are opened while it lives: [`Window`] decides, by what a PING measures.
 //!
-//! Nothing is done, or made, for a connection of which no stream has moved more than its window.
+//! Nothing is done, or made, for a connection of which no stream has moved, or holds, more than its window.
 
 use crate::downstream::windows::Window;
 use bytes::Bytes;
@@ -61,6 +61,7 @@ impl Way {
         open: usize,
         connection: &mut Connection<S, Bytes>,
     ) -> Told {
+        self.window.pace().looked_at();
         let before = self.window.pace().window();
         if self.asked
             && let Some(ping) = &mut self.ping

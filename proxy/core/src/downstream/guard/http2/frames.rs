@@ -7,6 +7,7 @@ use super::{
     blocks::Blocks,
     head::{ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, Head, SETTINGS, WINDOW_UPDATE},
     streams::Streams,
+    unread::Unread,
 };
 use crate::io::{FLAGS, Gone, KIND, NOTHING};
 use std::rc::Rc;
@@ -41,6 +42,8 @@ pub struct FrameGuard {
     streams: Streams,
     /// Those that we have reset.
     gone: Rc<Gone>,
+    /// To be told which streams the client has reset.
+    unread: Rc<Unread>,
     /// What of the last slice h2 is to see otherwise.
     marks: Vec<Mark>,
     /// What of the last slice h2 may refuse to decode.
@@ -134,6 +137,7 @@ impl FrameGuard {
             block: None,
             streams: Streams::default(),
             gone: Rc::default(),
+            unread: Rc::default(),
             marks: Vec::new(),
             blocks: Blocks::default(),
             kept: Kept::No,
@@ -215,6 +219,12 @@ impl FrameGuard {
     #[must_use]
     pub fn gone(&self) -> &Rc<Gone> {
         &self.gone
+    }
+
+    /// Told which streams were reset; to be told what is written.
+    #[must_use]
+    pub fn unread(&self) -> &Rc<Unread> {
+        &self.unread
     }
 
     /// What of the slice that was fed last h2 is to see otherwise.

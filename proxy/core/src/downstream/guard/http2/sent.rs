@@ -1,7 +1,7 @@
 //! [`SentFrames`]: follows the frames we send; [`Credit`]: what they earn the peer.
 
 use super::{
-    Breach, Counted, FrameLimits, Window,
+    Breach, Counted, FrameLimits, Unread, Window,
     head::{ACK, DATA, END_STREAM, GOAWAY, HEADERS, Head, PING, RST_STREAM, SETTINGS},
 };
 use std::rc::Rc;
@@ -45,6 +45,8 @@ pub struct SentFrames {
     blamed: u32,
     /// Whether GOAWAY with an error was said.
     refused: bool,
+    /// Told what is written.
+    unread: Rc<Unread>,
 }
 
 /// What is wanted of RST_STREAM: all of it.
@@ -80,7 +82,14 @@ impl SentFrames {
             late: Window::default(),
             blamed: 0,
             refused: false,
+            unread: Rc::default(),
         }
+    }
+
+    /// With somebody who is told what is written.
+    #[must_use]
+    pub fn telling(self, unread: &Rc<Unread>) -> Self {
+        Self { unread: Rc::clone(unread), ..self }
     }
 
     /// Streams reset by us for the peer's errors so far, what h2 itself refuses included.
@@ -164,6 +173,7 @@ impl SentFrames {
         let mut head = [0; 9];
         head.copy_from_slice(&self.scratch[..9]);
         let head = Head::parse(&head);
+        self.unread.sent(head);
         if head.kind == RST_STREAM && head.length == 4 {
             self.want = RESET;
             return;

@@ -1,6 +1,6 @@
 //! [`FrameGuarded`]: the socket with the guard around it, and [`Watch`], what the connection loop sees of it.
 
-use super::{Breach, Credit, FrameGuard, FrameLimits, SentFrames};
+use super::{Breach, Credit, FrameGuard, FrameLimits, SentFrames, Unread};
 use crate::{downstream::unfinished::Room, drain::Control, io::Gone};
 use bytes::{Buf, Bytes};
 use h2::Reason;
@@ -122,11 +122,12 @@ impl<S> FrameGuarded<S> {
     /// Guards `socket` from its first byte; `ahead` was read from it already.
     #[must_use]
     pub fn new(socket: S, ahead: Bytes, limits: &Rc<FrameLimits>) -> Self {
+        let received = FrameGuard::new(Rc::clone(limits));
         Self {
             socket,
             ahead,
-            received: FrameGuard::new(Rc::clone(limits)),
-            sent: SentFrames::new(Rc::clone(limits)),
+            sent: SentFrames::new(Rc::clone(limits)).telling(received.unread()),
+            received,
             credit: Credit::default(),
             born: Instant::now(),
             watch: Rc::default(),
@@ -139,6 +140,7 @@ impl<S> FrameGuarded<S> {
     /// With a line to be told what the peer has not finished.
     #[must_use]
     pub fn on(self, line: &Rc<Control>) -> Self {
+        self.received.unread().tells(line);
         Self { line: Some(Rc::clone(line)), ..self }
     }
 
@@ -159,6 +161,12 @@ impl<S> FrameGuarded<S> {
     #[must_use]
     pub fn gone(&self) -> Rc<Gone> {
         Rc::clone(self.received.gone())
+    }
+
+    /// To be told what is handed to h2.
+    #[must_use]
+    pub fn unread(&self) -> Rc<Unread> {
+        Rc::clone(self.received.unread())
     }
 
     /// What the connection loop watches.

@@ -76,6 +76,7 @@ impl FrameGuard {
         match head.kind {
             RST_STREAM => {
                 sized(head.length == 4)?;
+                self.unread.reset(head.stream);
                 // Some clients answer each frame that comes late on a stream that they gave up: that costs nothing here.
                 if self.streams.reset(head.stream) {
                     return borne(self.priorities.count(limits.priorities, limits.window, clock), Breach::Priorities);
