@@ -62,7 +62,7 @@ pub(crate) const PLAIN: Setup = Setup {
 
 const FORMAT: &str = "%REQ(:METHOD)% %RESPONSE_CODE% %RESPONSE_FLAGS% %RESPONSE_CODE_DETAILS% %TERMINATED_BY% \
                       %BYTES_RECEIVED% %BYTES_SENT% %UPSTREAM_HOST% %UPSTREAM_REQUEST_ATTEMPT_COUNT% %GRPC_STATUS% \
-                      %ROUTE_NAME% %DOWNSTREAM_REMOTE_ADDRESS%|%REQ(X-FORWARDED-FOR)%|%REQ(X-REQUEST-ID)%|%REQ(X-ENVOY-ID)%|%REQ(:PATH)%";
+                      %ROUTE_NAME% %UPSTREAM_CLUSTER% %DOWNSTREAM_REMOTE_ADDRESS%|%REQ(X-FORWARDED-FOR)%|%REQ(X-REQUEST-ID)%|%REQ(X-ENVOY-ID)%|%REQ(:PATH)%";
 
 /// One line of the access log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,6 +78,7 @@ pub(crate) struct Line {
     pub(crate) attempts: u32,
     pub(crate) grpc: String,
     pub(crate) route: String,
+    pub(crate) cluster: String,
     /// Who its client is, what forwarding fields say, and its path, between bars.
     pub(crate) told: String,
 }
@@ -197,8 +198,8 @@ impl Drop for World {
 }
 
 fn line(text: &str) -> Line {
-    let parts: Vec<_> = text.splitn(12, ' ').collect();
-    assert_eq!(parts.len(), 12, "{text}");
+    let parts: Vec<_> = text.splitn(13, ' ').collect();
+    assert_eq!(parts.len(), 13, "{text}");
     Line {
         method: parts[0].into(),
         status: parts[1].parse().unwrap(),
@@ -211,7 +212,8 @@ fn line(text: &str) -> Line {
         attempts: parts[8].parse().unwrap(),
         grpc: parts[9].into(),
         route: parts[10].into(),
-        told: parts[11].into(),
+        cluster: parts[11].into(),
+        told: parts[12].into(),
     }
 }
 

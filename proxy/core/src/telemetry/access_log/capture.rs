@@ -78,6 +78,10 @@ impl Captured {
         }
     }
 
+    pub(in crate::telemetry) fn forget_route(&mut self) {
+        self.route = None;
+    }
+
     pub(in crate::telemetry) fn response_head(&mut self, format: &Format, elapsed: impl FnOnce() -> Duration) {
         if format.response_duration {
             self.response_duration = Some(elapsed());
