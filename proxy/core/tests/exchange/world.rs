@@ -64,6 +64,9 @@ const FORMAT: &str = "%REQ(:METHOD)% %RESPONSE_CODE% %RESPONSE_FLAGS% %RESPONSE_
                       %BYTES_RECEIVED% %BYTES_SENT% %UPSTREAM_HOST% %UPSTREAM_REQUEST_ATTEMPT_COUNT% %GRPC_STATUS% \
                       %ROUTE_NAME% %UPSTREAM_CLUSTER% %DOWNSTREAM_REMOTE_ADDRESS%|%REQ(X-FORWARDED-FOR)%|%REQ(X-REQUEST-ID)%|%REQ(X-ENVOY-ID)%|%REQ(:PATH)%";
 
+/// The only file there is, `secret`.
+pub(crate) const SECRET: &[u8] = b"a secret of thirty-two bytes, no less";
+
 /// One line of the access log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Line {
@@ -224,8 +227,11 @@ fn config(log: &str, setup: Setup) -> pillion_config::model::Config {
         "{log}listeners:\n  - name: web\n    address: 127.0.0.1:8080\n{listener}\n{routes}\nclusters:\n  \
          - name: up\n    endpoints: {endpoints}\n{cluster}\n"
     );
-    let missing = |_: &Path| Err(io::ErrorKind::NotFound.into());
-    match parse(&SourceName::new(Path::new("test.yaml")), &text, &missing) {
+    let read = |file: &Path| match file.ends_with("secret") {
+        true => Ok(SECRET.to_vec()),
+        false => Err(io::ErrorKind::NotFound.into()),
+    };
+    match parse(&SourceName::new(Path::new("test.yaml")), &text, &read) {
         Ok(loaded) => with_filters(loaded.config, filters),
         Err(errors) => panic!("{errors}\n{text}"),
     }

@@ -60,6 +60,7 @@ impl Shared {
             drop(filter);
         }
         self.phase.set(Phase::Over);
+        self.metadata.borrow_mut().forget_read();
         for side in [Side::Request, Side::Response] {
             let waker = self.half(side).borrow_mut().waker.take();
             if let Some(waker) = waker {
