@@ -40,7 +40,7 @@ const VARIABLES: [(&str, &str); 30] = [
     ("%DURATION%", "milliseconds from the request's head to the response's end"),
     ("%RESPONSE_DURATION%", "milliseconds from the request's head to the head of the upstream's response"),
     ("%UPSTREAM_HOST%", "the endpoint's address"),
-    ("%UPSTREAM_CLUSTER%", "the cluster's name"),
+    ("%UPSTREAM_CLUSTER%", "the cluster's name, also of a request that was answered on its way there"),
     (
         "%UPSTREAM_REQUEST_ATTEMPT_COUNT%",
         "how often sending the request was tried, a connection that could not be had included",

@@ -85,7 +85,7 @@ pub enum Variable {
     ResponseDuration,
     /// `%UPSTREAM_HOST%`: the endpoint's address.
     UpstreamHost,
-    /// `%UPSTREAM_CLUSTER%`: the cluster's name.
+    /// `%UPSTREAM_CLUSTER%`: the cluster's name, also of a request that was answered on its way there.
     UpstreamCluster,
     /// `%UPSTREAM_REQUEST_ATTEMPT_COUNT%`: how often sending the request was tried.
     UpstreamRequestAttemptCount,

@@ -12,7 +12,7 @@ use crate::{
     },
     drain::{Lost, Register, Signal},
     exchange::{
-        filter::{Factory, Instance, Interest, Services},
+        filter::{Factory, Instance, Interest, LastRead, Services},
         stream::RequestBody,
     },
     io::{Accept, Dial, Own, RedirectSwitch},
@@ -77,6 +77,8 @@ pub struct Worker {
     pub passage: Passage,
     /// Deadlines of its requests.
     pub alarms: Rc<Alarms>,
+    /// Which stream keeps claims as they were read.
+    pub(crate) last_read: LastRead,
     /// Its connections to servers that were judged.
     bonds: Rc<Bonds>,
     view: RefCell<Rc<View>>,
@@ -131,6 +133,7 @@ impl Worker {
             random: Rc::new(Random::from_system()),
             passage: Passage::default(),
             alarms: Rc::default(),
+            last_read: LastRead::default(),
             bonds: Rc::default(),
             view: RefCell::new(Rc::new(View::new(snapshot, None))),
             listeners: RefCell::default(),

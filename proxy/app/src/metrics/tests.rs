@@ -90,15 +90,18 @@ fn check_key(key: &str) -> &str {
 /// Whatever guests call their metrics, the page is one that a strict reader takes, and what they count is on it.
 #[test]
 fn what_guests_define_is_told_once_each() {
-    use pillion_wasm::{abi::MetricType, shared::GuestMetrics};
+    use pillion_wasm::{
+        abi::MetricType,
+        shared::{GuestMetrics, Numbers},
+    };
     let recorder = Recorder::default();
     recorder.say(Build::THIS);
     with_local_recorder(&recorder, || {
-        let metrics = GuestMetrics::default();
-        let record = |kind, name: &str, value: i64| {
-            let id = metrics.define("f", kind, name.as_bytes()).unwrap();
-            metrics.record(id, value.cast_unsigned()).unwrap();
-            assert_eq!(metrics.get(id).ok(), (kind != MetricType::Histogram).then_some(value.cast_unsigned()));
+        let (metrics, mut numbers) = (GuestMetrics::default(), Numbers::default());
+        let mut record = |kind, name: &str, value: i64| {
+            let id = numbers.define(&metrics, "f", kind, name.as_bytes()).unwrap();
+            numbers.record(id, value.cast_unsigned()).unwrap();
+            assert_eq!(numbers.get(id).ok(), (kind != MetricType::Histogram).then_some(value.cast_unsigned()));
         };
         record(MetricType::Counter, "same", 3);
         record(MetricType::Gauge, "same", 7);
@@ -112,9 +115,9 @@ fn what_guests_define_is_told_once_each() {
         record(MetricType::Gauge, "below", -1);
         record(MetricType::Gauge, "pillion_build_info", 8);
         record(MetricType::Counter, "process_cpu_seconds_total", 9);
-        let gauge = metrics.define("f", MetricType::Gauge, b"steps").unwrap();
-        metrics.increment(gauge, -3).unwrap();
-        metrics.increment(gauge, 1).unwrap();
+        let gauge = numbers.define(&metrics, "f", MetricType::Gauge, b"steps").unwrap();
+        numbers.increment(gauge, -3).unwrap();
+        numbers.increment(gauge, 1).unwrap();
     });
     let text = text(&recorder);
     let samples = parse(&text);

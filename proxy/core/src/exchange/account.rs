@@ -128,6 +128,7 @@ impl Drop for Account {
         }
         // Not while unwinding: a filter runs code of its own.
         if let Some(chain) = self.chain.take().filter(|_| !std::thread::panicking()) {
+            chain.tell_of_aim(record);
             chain.over(record);
             record.left_by_filters(&chain);
         }

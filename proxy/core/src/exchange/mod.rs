@@ -216,6 +216,12 @@ impl Exchange {
         }
     }
 
+    /// No route takes it any more: filters led it away from the one that did.
+    fn is_on_no_route(&mut self) {
+        self.route = None;
+        self.record.forget_route();
+    }
+
     /// Whether anything will be told of the request's head.
     fn tells_of_requests(&self) -> bool {
         self.record.keeps_heads() || self.speaks_of_request()
@@ -245,6 +251,7 @@ impl Exchange {
     /// fields in which a client can claim to be another: as a request is that goes on. Where nobody tells of it, nothing
     /// is done.
     fn stays(&mut self, head: impl FnOnce() -> request::Parts) {
+        self.tell_of_aim();
         let spoken_of = self.speaks_of_request();
         let of_client = self.compiled_route().is_some_and(|route| route.response_speaks_of_client);
         if !(self.record.keeps_heads() || spoken_of || of_client) {
@@ -255,6 +262,17 @@ impl Exchange {
         self.record.forwarded(&head);
         if spoken_of {
             self.sent = Some(Box::new(head));
+        }
+    }
+
+    /// The cluster that a request which goes nowhere would have gone to, as in Envoy.
+    fn tell_of_aim(&mut self) {
+        let route = self.route.and_then(|index| self.listener.model.routes.get(index));
+        if let Some(Action::Forward(clusters)) = route.map(|route| &route.action)
+            && let Some(cluster) = weighted::choose(clusters, self.connection.worker.random.next())
+        {
+            let cluster = self.view.cluster(cluster, &self.connection.worker);
+            self.record.would_go_to(cluster.state().metrics());
         }
     }
 

@@ -35,6 +35,7 @@ pub struct Record {
     started: Instant,
     client: Option<SocketAddr>,
     cluster: Option<Arc<ClusterMetrics>>,
+    goes: Goes,
     details: Option<Cow<'static, str>>,
     flags: ResponseFlags,
     attempts: u32,
@@ -50,6 +51,13 @@ pub struct Record {
 enum Subject {
     Request(Version),
     Connection,
+}
+
+/// Whether it is in flight at its cluster.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Goes {
+    No,
+    There,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -97,6 +105,7 @@ impl Record {
             started: Instant::now(),
             client: None,
             cluster: None,
+            goes: Goes::No,
             details: None,
             flags: ResponseFlags::default(),
             attempts: 0,
@@ -132,6 +141,13 @@ impl Record {
         }
     }
 
+    /// There is no route any more.
+    pub fn forget_route(&mut self) {
+        if let Some(captured) = &mut self.captured {
+            captured.forget_route();
+        }
+    }
+
     /// The request's head as it goes upstream: later text shows it in place of what the client sent.
     pub fn forwarded(&mut self, head: &request::Parts) {
         if let (Some(captured), Some(log)) = (&mut self.captured, &self.listener.log) {
@@ -154,18 +170,24 @@ impl Record {
 
     /// The cluster chosen; the request is in flight there until its end, or until another is chosen.
     pub fn set_cluster(&mut self, cluster: &Arc<ClusterMetrics>) {
-        if let Some(before) = &self.cluster {
+        if let Some(before) = self.cluster.as_ref().filter(|_| self.goes == Goes::There) {
             if Arc::ptr_eq(before, cluster) {
                 return;
             }
-            if matches!(self.subject, Subject::Request(_)) {
-                before.request_left();
-            }
+            before.request_left();
         }
         if matches!(self.subject, Subject::Request(_)) {
             cluster.request_begun();
+            self.goes = Goes::There;
         }
         self.cluster = Some(cluster.clone());
+    }
+
+    /// The cluster that the request would have gone to; it is answered before, and counts nowhere there.
+    pub(crate) fn would_go_to(&mut self, cluster: &Arc<ClusterMetrics>) {
+        if self.goes == Goes::No {
+            self.cluster = Some(cluster.clone());
+        }
     }
 
     /// The endpoint chosen.
@@ -354,7 +376,7 @@ impl Drop for Record {
             }
             (Subject::Request(_), cluster) => {
                 self.listener.metrics.request_ended(self.status, duration, received, sent);
-                if let Some(cluster) = cluster {
+                if let Some(cluster) = cluster.as_ref().filter(|_| self.goes == Goes::There) {
                     cluster.request_left();
                     if self.attempts > 0 {
                         cluster.request_answered(self.upstream_status, duration);

@@ -9,6 +9,7 @@ mod holding;
 mod large;
 mod order;
 mod routed;
+mod told;
 mod upgrade;
 
 use crate::{

@@ -62,7 +62,10 @@ pub(crate) const PLAIN: Setup = Setup {
 
 const FORMAT: &str = "%REQ(:METHOD)% %RESPONSE_CODE% %RESPONSE_FLAGS% %RESPONSE_CODE_DETAILS% %TERMINATED_BY% \
                       %BYTES_RECEIVED% %BYTES_SENT% %UPSTREAM_HOST% %UPSTREAM_REQUEST_ATTEMPT_COUNT% %GRPC_STATUS% \
-                      %ROUTE_NAME% %DOWNSTREAM_REMOTE_ADDRESS%|%REQ(X-FORWARDED-FOR)%|%REQ(X-REQUEST-ID)%|%REQ(X-ENVOY-ID)%|%REQ(:PATH)%";
+                      %ROUTE_NAME% %UPSTREAM_CLUSTER% %DOWNSTREAM_REMOTE_ADDRESS%|%REQ(X-FORWARDED-FOR)%|%REQ(X-REQUEST-ID)%|%REQ(X-ENVOY-ID)%|%REQ(:PATH)%";
+
+/// The only file there is, `secret`.
+pub(crate) const SECRET: &[u8] = b"a secret of thirty-two bytes, no less";
 
 /// One line of the access log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,6 +81,7 @@ pub(crate) struct Line {
     pub(crate) attempts: u32,
     pub(crate) grpc: String,
     pub(crate) route: String,
+    pub(crate) cluster: String,
     /// Who its client is, what forwarding fields say, and its path, between bars.
     pub(crate) told: String,
 }
@@ -197,8 +201,8 @@ impl Drop for World {
 }
 
 fn line(text: &str) -> Line {
-    let parts: Vec<_> = text.splitn(12, ' ').collect();
-    assert_eq!(parts.len(), 12, "{text}");
+    let parts: Vec<_> = text.splitn(13, ' ').collect();
+    assert_eq!(parts.len(), 13, "{text}");
     Line {
         method: parts[0].into(),
         status: parts[1].parse().unwrap(),
@@ -211,7 +215,8 @@ fn line(text: &str) -> Line {
         attempts: parts[8].parse().unwrap(),
         grpc: parts[9].into(),
         route: parts[10].into(),
-        told: parts[11].into(),
+        cluster: parts[11].into(),
+        told: parts[12].into(),
     }
 }
 
@@ -222,8 +227,11 @@ fn config(log: &str, setup: Setup) -> pillion_config::model::Config {
         "{log}listeners:\n  - name: web\n    address: 127.0.0.1:8080\n{listener}\n{routes}\nclusters:\n  \
          - name: up\n    endpoints: {endpoints}\n{cluster}\n"
     );
-    let missing = |_: &Path| Err(io::ErrorKind::NotFound.into());
-    match parse(&SourceName::new(Path::new("test.yaml")), &text, &missing) {
+    let read = |file: &Path| match file.ends_with("secret") {
+        true => Ok(SECRET.to_vec()),
+        false => Err(io::ErrorKind::NotFound.into()),
+    };
+    match parse(&SourceName::new(Path::new("test.yaml")), &text, &read) {
         Ok(loaded) => with_filters(loaded.config, filters),
         Err(errors) => panic!("{errors}\n{text}"),
     }

@@ -5,7 +5,7 @@ use crate::{
     shared::MOST_NAME,
     vm::{
         memory::{Answer, give, put_u32, put_u64, slice, split},
-        state::Host,
+        state::{Context, Host},
     },
 };
 use wasmtime::Caller;
@@ -82,20 +82,23 @@ pub(super) fn define_metric(caller: &mut Caller<'_, Host>, kind: u32, name: u32,
     let (memory, host) = split(caller);
     let name = slice(memory, name, length)?;
     slice(memory, id_at, 4)?;
-    let filter = host.root().map_or("", |root| root.plugin.name.as_str());
-    let id = host.spec.shared.metrics.define(filter, kind, name)?;
+    let filter = match host.contexts.get(&host.root_id()) {
+        Some(Context::Root(root)) => root.plugin.name.as_str(),
+        Some(Context::Stream(_)) | None => "",
+    };
+    let id = host.metrics.define(&host.spec.shared.metrics, filter, kind, name)?;
     Ok(put_u32(memory, id_at, id)?)
 }
 
 pub(super) fn increment_metric(caller: &mut Caller<'_, Host>, id: u32, by: i64) -> Answer {
-    Ok(caller.data().spec.shared.metrics.increment(id, by)?)
+    Ok(caller.data().metrics.increment(id, by)?)
 }
 
 pub(super) fn record_metric(caller: &mut Caller<'_, Host>, id: u32, value: u64) -> Answer {
-    Ok(caller.data().spec.shared.metrics.record(id, value)?)
+    Ok(caller.data().metrics.record(id, value)?)
 }
 
 pub(super) fn get_metric(caller: &mut Caller<'_, Host>, id: u32, value_at: u32) -> Answer {
-    let value = caller.data().spec.shared.metrics.get(id)?;
+    let value = caller.data().metrics.get(id)?;
     Ok(put_u64(split(caller).0, value_at, value)?)
 }

@@ -8,11 +8,18 @@
 //! and is logged once and counted; it gets a number all the same: SDKs panic where they get none, and who may choose
 //! names would switch the filter off.
 
+mod numbers;
+
+pub use numbers::Numbers;
+
 use super::names::Names;
 use crate::abi::{MetricType, Status};
 use std::{
     collections::HashMap,
-    sync::{Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
 };
 
 /// Series over all guests.
@@ -20,9 +27,6 @@ pub const MOST_METRICS: usize = 10_000;
 
 /// Series of one filter: others have room beside it.
 pub const MOST_OF_ONE: usize = 2_000;
-
-/// Numbers of one series. Each machine defines its metrics when it starts, and some guests theirs in each stream.
-const MOST_NUMBERS: u32 = 4;
 
 /// Bytes of a name.
 const MOST_NAME: usize = 1024;
@@ -34,21 +38,16 @@ pub const WHOLE_NUMBERS: &str = "whole-numbers";
 /// Counts definitions that got no series.
 pub(crate) const REFUSED: &str = "pillion_wasm_metrics_refused_total";
 
-/// All metrics of guests. Shared by all workers: a counter counts for the process.
+/// All metrics of guests by name. Shared by all workers: a counter counts for the process, whichever machine's guest adds to it.
 #[derive(Debug, Default)]
 pub struct GuestMetrics(Mutex<Store>);
 
 #[derive(Default)]
 struct Store {
-    ids: HashMap<u32, usize>,
-    by_name: HashMap<(MetricType, Box<str>), usize>,
-    metrics: Vec<Metric>,
+    by_name: HashMap<(MetricType, Box<str>), Arc<Series>>,
     names: Names,
-    last: [u32; 3],
     /// How many series each filter has made, and whether it was told that there are no more.
     made: HashMap<Box<str>, (usize, Told)>,
-    /// The numbers of what is not printed.
-    beyond: [Option<u32>; 3],
 }
 
 /// Whether a filter's log says that it has met the bound.
@@ -58,146 +57,129 @@ enum Told {
     Yes,
 }
 
-struct Metric {
-    /// What a guest reads back: Envoy's numbers are 64 bits without sign, and wrap.
-    value: u64,
-    handle: Handle,
-    /// How many numbers it has, and the last one.
-    numbers: u32,
-    number: u32,
-}
-
-enum Handle {
-    Counter(metrics::Counter),
-    Gauge(metrics::Gauge),
+/// One metric. Guests read back what they do in Envoy, whose numbers are 64 bits without sign, and wrap. Shared by the machines whose
+/// guests defined it.
+#[derive(Debug)]
+enum Series {
+    Counter(metrics::Counter, AtomicU64),
+    /// Under a lock, so that what is printed last is what was set last.
+    Gauge(metrics::Gauge, Mutex<u64>),
     Histogram(metrics::Histogram),
 }
 
 impl std::fmt::Debug for Store {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Store").field("metrics", &self.metrics.len()).finish_non_exhaustive()
+        f.debug_struct("Store").field("metrics", &self.by_name.len()).finish_non_exhaustive()
     }
 }
 
 impl GuestMetrics {
-    /// Defines a metric of `filter`. One defined again gets another number for the same series, the first few times.
-    ///
-    /// # Errors
-    ///
-    /// [`Status::BadArgument`] for a name that is too long or not text.
-    pub fn define(&self, filter: &str, kind: MetricType, name: &[u8]) -> Result<u32, Status> {
+    /// The metric that `filter` defines; none where there is no room for another.
+    fn define(&self, filter: &str, kind: MetricType, name: &[u8]) -> Result<Option<Arc<Series>>, Status> {
         if name.is_empty() || name.len() > MOST_NAME {
             return Err(Status::BadArgument);
         }
         let name = std::str::from_utf8(name).map_err(|_| Status::BadArgument)?;
         let mut store = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let store = &mut *store;
-        let known = store.by_name.get(&(kind, name.into()) as &(MetricType, Box<str>)).copied();
-        let place = match known {
-            Some(place) => place,
-            None if store.has_room_for(filter) => {
-                let printed = store.names.take(kind, name);
-                let place = store.add(register(kind, printed));
-                store.by_name.insert((kind, name.into()), place);
-                place
-            }
-            None => return Ok(store.beyond(kind)),
-        };
-        Ok(store.number(kind, place))
+        let key = (kind, name.into());
+        if let Some(known) = store.by_name.get(&key) {
+            return Ok(Some(Arc::clone(known)));
+        }
+        if !store.has_room_for(filter) {
+            return Ok(None);
+        }
+        let series = Arc::new(Series::printed(kind, store.names.take(kind, name)));
+        store.by_name.insert(key, Arc::clone(&series));
+        Ok(Some(series))
     }
+}
 
-    /// Adds to a counter or gauge.
-    ///
-    /// # Errors
-    ///
-    /// [`Status::BadArgument`]: there is no such metric, as Envoy has it, or it is a histogram; or a counter that would
-    /// not grow.
-    pub fn increment(&self, id: u32, by: i64) -> Result<(), Status> {
-        self.with(id, Status::BadArgument, |metric| {
-            match &metric.handle {
-                Handle::Counter(counter) => match u64::try_from(by) {
-                    Ok(by @ 1..) => counter.increment(by),
-                    Ok(0) | Err(_) => return Err(Status::BadArgument),
-                },
-                Handle::Gauge(gauge) => gauge.set(signed(metric.value.wrapping_add_signed(by))),
-                Handle::Histogram(_) => return Err(Status::BadArgument),
-            }
-            metric.value = metric.value.wrapping_add_signed(by);
-            Ok(())
-        })
-    }
-
-    /// Sets a gauge, adds to a counter, puts a value into a histogram.
-    ///
-    /// # Errors
-    ///
-    /// [`Status::NotFound`].
-    pub fn record(&self, id: u32, value: u64) -> Result<(), Status> {
-        self.with(id, Status::NotFound, |metric| {
-            match &metric.handle {
-                Handle::Counter(counter) => {
-                    counter.increment(value);
-                    metric.value = metric.value.wrapping_add(value);
+impl Series {
+    fn increment(&self, by: i64) -> Result<(), Status> {
+        match self {
+            Self::Counter(printed, value) => match u64::try_from(by) {
+                Ok(by @ 1..) => {
+                    printed.increment(by);
+                    value.fetch_add(by, Relaxed);
                 }
-                Handle::Gauge(gauge) => {
-                    gauge.set(signed(value));
-                    metric.value = value;
-                }
-                Handle::Histogram(histogram) => histogram.record(shown(value)),
+                Ok(0) | Err(_) => return Err(Status::BadArgument),
+            },
+            Self::Gauge(printed, value) => {
+                let mut value = value.lock().unwrap_or_else(PoisonError::into_inner);
+                *value = value.wrapping_add_signed(by);
+                printed.set(signed(*value));
             }
-            Ok(())
-        })
+            Self::Histogram(_) => return Err(Status::BadArgument),
+        }
+        Ok(())
     }
 
-    /// A counter's or gauge's value.
-    ///
-    /// # Errors
-    ///
-    /// [`Status::BadArgument`]: there is no such metric, as Envoy has it, or it is a histogram.
-    pub fn get(&self, id: u32) -> Result<u64, Status> {
-        self.with(id, Status::BadArgument, |metric| match metric.handle {
-            Handle::Counter(_) | Handle::Gauge(_) => Ok(metric.value),
-            Handle::Histogram(_) => Err(Status::BadArgument),
-        })
+    fn record(&self, new: u64) {
+        match self {
+            Self::Counter(printed, value) => {
+                printed.increment(new);
+                value.fetch_add(new, Relaxed);
+            }
+            Self::Gauge(printed, value) => {
+                let mut value = value.lock().unwrap_or_else(PoisonError::into_inner);
+                *value = new;
+                printed.set(signed(new));
+            }
+            Self::Histogram(printed) => printed.record(shown(new)),
+        }
     }
 
-    fn with<R>(
-        &self,
-        id: u32,
-        unknown: Status,
-        use_it: impl FnOnce(&mut Metric) -> Result<R, Status>,
-    ) -> Result<R, Status> {
-        let mut store = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let place = *store.ids.get(&id).ok_or(unknown)?;
-        let metric = store.metrics.get_mut(place).ok_or(unknown)?;
-        use_it(metric)
+    fn value(&self) -> Result<u64, Status> {
+        match self {
+            Self::Counter(_, value) => Ok(value.load(Relaxed)),
+            Self::Gauge(_, value) => Ok(*value.lock().unwrap_or_else(PoisonError::into_inner)),
+            Self::Histogram(_) => Err(Status::BadArgument),
+        }
+    }
+
+    /// One that is not printed.
+    fn unseen(kind: MetricType) -> Self {
+        match kind {
+            MetricType::Counter => Self::counter(metrics::Counter::noop()),
+            MetricType::Gauge => Self::gauge(metrics::Gauge::noop()),
+            MetricType::Histogram => Self::Histogram(metrics::Histogram::noop()),
+        }
+    }
+
+    /// One that is printed under this name.
+    fn printed(kind: MetricType, name: String) -> Self {
+        const HELP: &str = "Defined by a wasm filter.";
+        match kind {
+            MetricType::Counter => {
+                metrics::describe_counter!(name.clone(), HELP);
+                Self::counter(metrics::counter!(name))
+            }
+            MetricType::Gauge => {
+                metrics::describe_gauge!(name.clone(), HELP);
+                Self::gauge(metrics::gauge!(name))
+            }
+            MetricType::Histogram => {
+                // First registered, which settles its buckets.
+                let histogram = metrics::histogram!(target: WHOLE_NUMBERS, name.clone());
+                metrics::describe_histogram!(name, HELP);
+                Self::Histogram(histogram)
+            }
+        }
+    }
+
+    fn counter(printed: metrics::Counter) -> Self {
+        Self::Counter(printed, AtomicU64::new(0))
+    }
+
+    fn gauge(printed: metrics::Gauge) -> Self {
+        Self::Gauge(printed, Mutex::new(0))
     }
 }
 
 impl Store {
-    fn add(&mut self, handle: Handle) -> usize {
-        self.metrics.push(Metric { value: 0, handle, numbers: 0, number: 0 });
-        self.metrics.len() - 1
-    }
-
-    /// Another number of the metric at this place, or the last one if it has enough.
-    fn number(&mut self, kind: MetricType, place: usize) -> u32 {
-        // Envoy's numbers: counters 4, 8, …; gauges 5, 9, …; histograms 6, 10, ….
-        let class = class(kind);
-        let Some(metric) = self.metrics.get_mut(place) else { return 0 };
-        if metric.numbers < MOST_NUMBERS {
-            let last = &mut self.last[class];
-            *last += 4;
-            metric.numbers += 1;
-            metric.number = *last + u32::try_from(class).unwrap_or_default();
-            self.ids.insert(metric.number, place);
-        }
-        metric.number
-    }
-
     /// Whether this filter may make a series more; says so where it may not.
     fn has_room_for(&mut self, filter: &str) -> bool {
-        let full = self.metrics.len() >= MOST_METRICS;
+        let full = self.by_name.len() >= MOST_METRICS;
         if !self.made.contains_key(filter) {
             self.made.insert(filter.into(), (0, Told::No));
         }
@@ -217,30 +199,6 @@ impl Store {
         }
         false
     }
-
-    /// The number of what is not printed.
-    fn beyond(&mut self, kind: MetricType) -> u32 {
-        if let Some(number) = self.beyond[class(kind)] {
-            return number;
-        }
-        let place = self.add(match kind {
-            MetricType::Counter => Handle::Counter(metrics::Counter::noop()),
-            MetricType::Gauge => Handle::Gauge(metrics::Gauge::noop()),
-            MetricType::Histogram => Handle::Histogram(metrics::Histogram::noop()),
-        });
-        let number = self.number(kind, place);
-        self.beyond[class(kind)] = Some(number);
-        number
-    }
-}
-
-/// A kind's place in Envoy's numbers.
-fn class(kind: MetricType) -> usize {
-    match kind {
-        MetricType::Counter => 0,
-        MetricType::Gauge => 1,
-        MetricType::Histogram => 2,
-    }
 }
 
 #[expect(clippy::cast_precision_loss, reason = "the scraped form is a double; the guest reads the exact number")]
@@ -254,92 +212,31 @@ fn signed(value: u64) -> f64 {
     value.cast_signed() as f64
 }
 
-fn register(kind: MetricType, name: String) -> Handle {
-    const HELP: &str = "Defined by a wasm filter.";
-    match kind {
-        MetricType::Counter => {
-            metrics::describe_counter!(name.clone(), HELP);
-            Handle::Counter(metrics::counter!(name))
-        }
-        MetricType::Gauge => {
-            metrics::describe_gauge!(name.clone(), HELP);
-            Handle::Gauge(metrics::gauge!(name))
-        }
-        MetricType::Histogram => {
-            // First registered, which settles its buckets.
-            let histogram = metrics::histogram!(target: WHOLE_NUMBERS, name.clone());
-            metrics::describe_histogram!(name, HELP);
-            Handle::Histogram(histogram)
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn numbers_and_statuses_are_envoys() {
-        let metrics = GuestMetrics::default();
-        let counter = metrics.define("f", MetricType::Counter, b"c").unwrap();
-        let again = metrics.define("f", MetricType::Counter, b"c").unwrap();
-        let gauge = metrics.define("f", MetricType::Gauge, b"g").unwrap();
-        let histogram = metrics.define("f", MetricType::Histogram, b"h").unwrap();
-        assert_eq!((counter, again, gauge, histogram), (4, 8, 5, 6));
-        metrics.increment(counter, 2).unwrap();
-        metrics.record(again, 3).unwrap();
-        assert_eq!(metrics.get(counter), Ok(5), "record adds to a counter, and both numbers are one series");
-        assert_eq!(metrics.increment(counter, -1), Err(Status::BadArgument));
-        assert_eq!(metrics.increment(counter, 0), Err(Status::BadArgument));
-        metrics.record(gauge, 3).unwrap();
-        metrics.increment(gauge, -10).unwrap();
-        assert_eq!(metrics.get(gauge), Ok(18_446_744_073_709_551_609));
-        metrics.record(histogram, 3).unwrap();
-        assert_eq!(metrics.increment(histogram, 1), Err(Status::BadArgument));
-        assert_eq!(metrics.get(histogram), Err(Status::BadArgument));
-        assert_eq!(
-            (metrics.get(7), metrics.increment(7, 1), metrics.record(7, 1)),
-            (Err(Status::BadArgument), Err(Status::BadArgument), Err(Status::NotFound))
-        );
-    }
-
-    #[test]
-    fn what_is_defined_again_and_again_takes_no_room() {
-        let metrics = GuestMetrics::default();
-        let first = metrics.define("f", MetricType::Counter, b"c").unwrap();
-        let last =
-            (0..3 * MOST_METRICS).map(|_| metrics.define("f", MetricType::Counter, b"c").unwrap()).last().unwrap();
-        metrics.increment(last, 1).unwrap();
-        assert_eq!(metrics.get(first), Ok(1), "all numbers are one series");
-        metrics.define("g", MetricType::Counter, b"another").unwrap();
-    }
-
-    #[test]
-    fn a_filter_with_ids_in_names_leaves_room_to_others_and_goes_on() {
+    fn a_filter_with_ids_in_names_leaves_room_to_others() {
         let metrics = GuestMetrics::default();
         let define = |filter: &str, number: usize| {
             let name = format!("requests_of_{filter}_{number}");
-            metrics.define(filter, MetricType::Counter, name.as_bytes()).expect("it is given a number")
+            metrics.define(filter, MetricType::Counter, name.as_bytes()).unwrap()
         };
-        let known = define("f", 0);
-        let numbers: Vec<_> = (1..3 * MOST_OF_ONE).map(|number| define("f", number)).collect();
-        assert_eq!(numbers.last(), numbers.get(numbers.len() - 2), "what is beyond is one");
-        metrics.increment(*numbers.last().unwrap(), 1).expect("it can be added to");
-        metrics.increment(known, 1).unwrap();
-        assert_eq!(metrics.get(known), Ok(1));
-        let (one, other) = (define("g", 1), define("g", 2));
-        assert_ne!(one, other, "another filter's are series of their own");
-        for filter in ["h", "i", "j", "k", "l"] {
-            (0..MOST_OF_ONE).for_each(|number| assert!(define(filter, number) > 0));
+        (0..MOST_OF_ONE).for_each(|number| assert!(define("f", number).is_some()));
+        assert!(define("f", MOST_OF_ONE).is_none() && define("f", 0).is_some());
+        for filter in ["g", "h", "i", "j"] {
+            (0..MOST_OF_ONE).for_each(|number| assert!(define(filter, number).is_some()));
         }
-        assert!(metrics.0.lock().unwrap().metrics.len() <= MOST_METRICS + 3);
-        assert_eq!(define("m", 1), define("m", 2), "there is an end for all together");
+        assert!(define("k", 0).is_none(), "there is an end for all together");
+        assert_eq!(metrics.0.lock().unwrap().by_name.len(), MOST_METRICS);
     }
 
     #[test]
     fn what_is_no_name_is_refused() {
         let metrics = GuestMetrics::default();
-        assert_eq!(metrics.define("f", MetricType::Counter, b""), Err(Status::BadArgument));
-        assert_eq!(metrics.define("f", MetricType::Counter, &[b'a'; 2000]), Err(Status::BadArgument));
+        for name in [&b""[..], &[b'a'; 2000], &[0xff]] {
+            assert_eq!(metrics.define("f", MetricType::Counter, name).err(), Some(Status::BadArgument));
+        }
     }
 }

@@ -11,7 +11,7 @@ use crate::{
     calls::{Calls, Seen, Told},
     host::foreign::expression::Expressions,
     plugin::{MachineSpec, Plugin},
-    shared::Ready,
+    shared::{Numbers, Ready},
 };
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
@@ -79,6 +79,8 @@ pub struct Host {
     pub wishes: Vec<u32>,
     /// Expressions it made.
     pub expressions: Expressions,
+    /// Metrics it defined.
+    pub metrics: Numbers,
     /// Roots that said `proxy_done`.
     pub done: Vec<u32>,
     /// Roots that answered `proxy_on_done` with "not yet".
@@ -208,6 +210,7 @@ impl Host {
             timers: Vec::new(),
             wishes: Vec::new(),
             expressions: Expressions::default(),
+            metrics: Numbers::default(),
             done: Vec::new(),
             held: Vec::new(),
         }

@@ -101,6 +101,42 @@ fn statuses_without_a_stream_are_envoys() {
     assert_eq!(env("proxy_grpc_cancel", &[5]), 1);
 }
 
+/// As in Envoy: what others count cannot be read or changed by counting numbers.
+#[test]
+fn a_metrics_number_is_the_machines_that_defined_it() {
+    let world = World::default();
+    let imports = r#"(import "env" "proxy_define_metric" (func $define (param i32 i32 i32 i32) (result i32)))
+        (import "env" "proxy_get_metric" (func $get (param i32 i32) (result i32)))
+        (import "env" "proxy_increment_metric" (func $add (param i32 i64) (result i32)))
+        (import "env" "proxy_record_metric" (func $record (param i32 i64) (result i32)))"#;
+    // A counter and a gauge of one name, of the 4 bytes at 0, which are "seen".
+    let define = "(i32.store (i32.const 0) (i32.const 0x6e656573))
+        (drop (call $define (i32.const 0) (i32.const 0) (i32.const 4) (i32.const 8)))
+        (drop (call $define (i32.const 1) (i32.const 0) (i32.const 4) (i32.const 12)))";
+    let first = format!(
+        "(block (result i32) {define} (drop (call $add (i32.load (i32.const 8)) (i64.const 41)))
+            (drop (call $record (i32.load (i32.const 12)) (i64.const 50)))
+            (i32.add (i32.mul (i32.load (i32.const 8)) (i32.const 100)) (i32.load (i32.const 12))))"
+    );
+    assert_eq!(world.run(imports, &first), 405, "they have numbers 4 and 5");
+    for number in [4, 5] {
+        for ask in [
+            "$get (i32.const N) (i32.const 16)",
+            "$add (i32.const N) (i64.const 1)",
+            "$record (i32.const N) (i64.const 7)",
+        ] {
+            let ask = ask.replace('N', &number.to_string());
+            assert_eq!(world.run(imports, &format!("(call {ask})")), 1, "{ask}");
+        }
+    }
+    // Who defines the same counts on with numbers of its own, which begin anew.
+    let again = format!(
+        "(block (result i32) {define} (drop (call $get (i32.const 4) (i32.const 16))) (drop (call $get (i32.const 5) (i32.const 24)))
+            (i32.add (i32.mul (i32.load (i32.const 16)) (i32.const 100)) (i32.load (i32.const 24))))"
+    );
+    assert_eq!(world.run(imports, &again), 4150);
+}
+
 #[test]
 fn wasi_answers_what_runtimes_ask() {
     let world = World { environment: vec![b"A=1".to_vec(), b"BC=23".to_vec()], ..World::default() };

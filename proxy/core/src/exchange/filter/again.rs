@@ -7,6 +7,7 @@
 use super::{
     HeadFault, Headers, Side,
     leave::{Expects, leave},
+    routed,
     run::{slots, word},
     shared::Shared,
 };
@@ -53,13 +54,16 @@ fn look(
     chain: &Rc<Shared>,
     passed: &[FilterIndex],
 ) -> Result<(Onward, Vec<FilterIndex>), ProxyError> {
-    let (mut parts, changed) = chain.take_request()?;
     let listener = &chain.listener;
-    if changed {
-        // By the client's rules: routes and rules are written for what they leave.
-        receive::clean(&listener.model.http, &mut parts)
-            .map_err(|_| FilterError::Request(HeadFault::Value(":path".into())))?;
-    }
+    let taken = chain.take_request().and_then(|(mut parts, changed)| {
+        if changed {
+            // By the client's rules: routes and rules are written for what they leave.
+            receive::clean(&listener.model.http, &mut parts)
+                .map_err(|_| FilterError::Request(HeadFault::Value(":path".into())))?;
+        }
+        Ok((parts, changed))
+    });
+    let (parts, changed) = taken.inspect_err(|fault| routed::stuck(exchange, chain, fault))?;
     let again = changed || chain.clear_route.take();
     if let Some(route) = exchange.route.filter(|_| !again) {
         return Ok((Onward { parts, changed, route }, Vec::new()));
@@ -68,6 +72,7 @@ fn look(
     let target = receive::Target::of(&parts)?;
     let view = target.view(&parts, exchange.connection.facts.local);
     let Some(found) = listener.routes.find(&view) else {
+        routed::nowhere(exchange, chain);
         exchange.goes_on_as(&parts);
         return Err(RouteError::NotFound.into());
     };

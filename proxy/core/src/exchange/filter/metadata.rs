@@ -7,17 +7,52 @@ use crate::upstream::ClusterState;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use pillion_config::model::Metadata;
 use serde_json::Value;
-use std::{rc::Rc, sync::Arc};
+use std::{
+    cell::RefCell,
+    rc::{Rc, Weak},
+    sync::Arc,
+};
 
 /// The namespace in which filters of tokens tell of claims, as Envoy's.
 pub(super) const TOKENS: &str = "envoy.filters.http.jwt_authn";
 
-/// What a filter tells those behind it.
-pub(super) struct Told {
+/// What filters tell those behind them.
+#[derive(Default)]
+pub(super) struct Tellings {
+    told: Vec<Told>,
+    /// As it was read for the filter that asked last. Of all streams of a worker one keeps that ([`LastRead`]): a filter asks for one claim
+    /// after the other, and values take ten times what they are read from.
+    read: Option<Rc<Metadata>>,
+}
+
+struct Told {
     namespace: &'static str,
     key: Arc<str>,
-    /// The payload of a token that was judged, as it stands there (RFC 7519 §3): its claims would take ten times as much, and few ask.
+    /// The payload of a token that was judged, as it stands there (RFC 7519 §3): few ask for its claims.
     payload: Rc<str>,
+}
+
+/// The stream of a worker that keeps what it was told as it was read.
+#[derive(Default)]
+pub(crate) struct LastRead(RefCell<Weak<Shared>>);
+
+impl Tellings {
+    fn read(&self) -> Metadata {
+        let mut all = Metadata::new();
+        for told in &self.told {
+            let (key, values) = (told.key.to_string(), Value::Object(told.read()));
+            match all.get_mut(told.namespace) {
+                Some(Value::Object(keys)) => drop(keys.insert(key, values)),
+                _ => drop(all.insert(told.namespace.to_owned(), Metadata::from_iter([(key, values)]).into())),
+            }
+        }
+        all
+    }
+
+    /// What was read is read anew for whoever asks next.
+    pub(super) fn forget_read(&mut self) {
+        self.read = None;
+    }
 }
 
 impl Told {
@@ -25,6 +60,16 @@ impl Told {
         // Whoever judged it has read it in the same way.
         let claims = URL_SAFE_NO_PAD.decode(&*self.payload).unwrap_or_default();
         serde_json::from_slice(&claims).unwrap_or_default()
+    }
+}
+
+impl LastRead {
+    /// Of this stream it is now; another forgets.
+    fn is_of(&self, stream: &Rc<Shared>) {
+        let before = self.0.replace(Rc::downgrade(stream));
+        if let Some(before) = before.upgrade().filter(|before| !Rc::ptr_eq(before, stream)) {
+            before.metadata.borrow_mut().forget_read();
+        }
     }
 }
 
@@ -47,48 +92,33 @@ impl Stream {
         view.snapshot.clusters.get(index.0)
     }
 
-    /// What a filter before this one told under this namespace and key.
+    /// All that filters before this one told, by namespace and key.
     #[must_use]
-    pub fn told(&self, namespace: &str, key: &str) -> Option<Metadata> {
-        let told = self.shared.metadata.borrow();
-        told.iter().find(|told| told.namespace == namespace && *told.key == *key).map(Told::read)
-    }
-
-    /// All that filters told, by namespace and key; made anew for whoever asks.
-    #[must_use]
-    pub fn all_told(&self) -> Metadata {
-        let mut all = Metadata::new();
-        for told in &*self.shared.metadata.borrow() {
-            let (key, values) = (told.key.to_string(), Value::Object(told.read()));
-            match all.get_mut(told.namespace) {
-                Some(Value::Object(keys)) => drop(keys.insert(key, values)),
-                _ => drop(all.insert(told.namespace.to_owned(), Metadata::from_iter([(key, values)]).into())),
-            }
+    pub fn told(&self) -> Rc<Metadata> {
+        let mut tellings = self.shared.metadata.borrow_mut();
+        if let Some(read) = &tellings.read {
+            return Rc::clone(read);
         }
-        all
+        let read = Rc::new(tellings.read());
+        if !tellings.told.is_empty() {
+            self.shared.held.worker().last_read.is_of(&self.shared);
+            tellings.read = Some(Rc::clone(&read));
+        }
+        read
     }
 
     /// Tells filters behind this one the claims of a token, in place of what was told under this namespace and key before.
     pub(super) fn tell(&self, namespace: &'static str, key: &Arc<str>, payload: Rc<str>) {
-        let mut told = self.shared.metadata.borrow_mut();
-        told.retain(|told| told.namespace != namespace || told.key != *key);
-        told.push(Told { namespace, key: Arc::clone(key), payload });
+        let mut tellings = self.shared.metadata.borrow_mut();
+        tellings.forget_read();
+        tellings.told.retain(|told| told.namespace != namespace || told.key != *key);
+        tellings.told.push(Told { namespace, key: Arc::clone(key), payload });
     }
 }
 
 impl Shared {
-    /// What a filter told under a namespace, and keys within it.
-    pub(crate) fn told_under(&self, namespace: &str, keys: &[Box<str>]) -> Option<Value> {
-        let told = self.metadata.borrow();
-        let mut told = told.iter().filter(|told| told.namespace == namespace);
-        let Some((key, within)) = keys.split_first() else {
-            let all: Metadata = told.map(|told| (told.key.to_string(), told.read().into())).collect();
-            return (!all.is_empty()).then_some(all.into());
-        };
-        let claims = Value::from(told.find(|told| *told.key == **key)?.read());
-        within.iter().try_fold(claims, |value, key| match value {
-            Value::Object(mut fields) => fields.remove(&**key),
-            _ => None,
-        })
+    /// All that filters told, by namespace and key; read anew.
+    pub(crate) fn told_by_filters(&self) -> Metadata {
+        self.metadata.borrow().read()
     }
 }

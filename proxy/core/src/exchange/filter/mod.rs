@@ -71,6 +71,7 @@ pub use facts::Facts;
 pub(crate) use facts::Told;
 pub(crate) use headers::WireOrder;
 pub use headers::{HeadFault, Headers, Map};
+pub(crate) use metadata::LastRead;
 pub use native::Native;
 pub(in crate::exchange) use run::{arrive, begin, run};
 pub use services::{

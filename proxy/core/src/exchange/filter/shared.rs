@@ -62,7 +62,7 @@ pub(crate) struct Shared {
     pub(super) written: Cell<usize>,
     pub(super) state: RefCell<State>,
     /// What filters tell those behind them.
-    pub(super) metadata: RefCell<Vec<metadata::Told>>,
+    pub(super) metadata: RefCell<metadata::Tellings>,
 }
 
 /// How far a stream is.

@@ -13,6 +13,7 @@ use pillion_config::{
     model::{Name, Scheme},
     template::RequestField,
 };
+use serde_json::Value;
 use std::{ops::Range, time::Duration};
 
 /// Bytes kept of one value. Records wait in memory: a client must not fill it with long headers.
@@ -81,6 +82,10 @@ impl Captured {
         }
     }
 
+    pub(in crate::telemetry) fn forget_route(&mut self) {
+        self.route = None;
+    }
+
     pub(in crate::telemetry) fn response_head(&mut self, format: &Format, elapsed: impl FnOnce() -> Duration) {
         if format.response_duration {
             self.response_duration = Some(elapsed());
@@ -103,6 +108,7 @@ impl Captured {
     }
 
     pub(in crate::telemetry) fn left_by_filters(&mut self, format: &Format, chain: &filter::Shared) {
+        let mut told = None;
         for (slot, left) in &format.filters {
             match left {
                 Left::State(key) => {
@@ -110,7 +116,10 @@ impl Captured {
                     self.put(*slot, value.as_deref().map(|value| [value].into_iter()));
                 }
                 Left::Metadata(namespace, keys) => {
-                    let value = chain.told_under(namespace, keys).map(|value| value.to_string());
+                    let told = told.get_or_insert_with(|| chain.told_by_filters());
+                    let all = told.get(&**namespace);
+                    let value = all.and_then(|all| keys.iter().try_fold(all, |value, key| value.get(&**key)));
+                    let value = value.map(Value::to_string);
                     self.put(*slot, value.as_deref().map(|value| [value.as_bytes()].into_iter()));
                 }
             }

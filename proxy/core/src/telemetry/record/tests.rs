@@ -60,6 +60,7 @@ fn route() -> Arc<Route> {
 #[derive(Debug, Clone)]
 enum Operation {
     Cluster(bool),
+    Aim(bool),
     Attempt,
     UpstreamHead(u16),
     Response(u16),
@@ -74,6 +75,7 @@ enum Operation {
 fn operation() -> impl Strategy<Value = Operation> {
     prop_oneof![
         any::<bool>().prop_map(Operation::Cluster),
+        any::<bool>().prop_map(Operation::Aim),
         Just(Operation::Attempt),
         (200u16..1000).prop_map(Operation::UpstreamHead),
         (200u16..1000).prop_map(Operation::Response),
@@ -119,6 +121,11 @@ proptest! {
                         record.set_cluster(&clusters[usize::from(*which)]);
                         cluster = Some(usize::from(*which));
                         assert_eq!(recorded.sum("pillion_upstream_requests_active"), 1.0);
+                    }
+                    Operation::Aim(which) => {
+                        record.would_go_to(&clusters[usize::from(*which)]);
+                        let active = if cluster.is_some() { 1.0 } else { 0.0 };
+                        assert_eq!(recorded.sum("pillion_upstream_requests_active"), active);
                     }
                     Operation::Attempt => {
                         record.attempt();

@@ -98,6 +98,124 @@ fn an_answer_in_the_chain_is_of_the_route_that_filters_left() {
     }
 }
 
+/// As Envoy: a request that filters led to no route has none in its record and its filters' log, and no route changes its answer.
+#[test]
+fn an_answer_on_no_route_is_of_none() {
+    const SOME: &str = "      - match: { prefix: /x }
+        cluster: up
+        response_headers: { set: { x-route: first } }";
+    type Leads = fn(&mut Headers);
+    let (to_none, pathless): (Leads, Leads) = (|head| head.replace(b":path", b"/none"), |head| head.remove(b":path"));
+    for (leads, answers, status, flags, details) in [
+        (to_none, "nobody", 404, "NR", "route_not_found"),
+        (to_none, "a", 403, "-", "by_filter"),
+        (to_none, "b", 403, "-", "by_filter"),
+        (pathless, "nobody", 404, "FF", "filter_removed_required_request_headers{:path}"),
+        (pathless, "b", 403, "-", "by_filter"),
+        (|head| head.replace(b":path", b"none"), "b", 403, "-", "by_filter"),
+    ] {
+        let told = Rc::<RefCell<Vec<String>>>::default();
+        for name in ["a", "b", "c"] {
+            let told = Rc::clone(&told);
+            script(name, move |event, stream| {
+                if let (Event::RequestHeaders(_), "a") = (event, name) {
+                    stream.headers(Map::RequestHeaders, leads).unwrap();
+                }
+                match event {
+                    Event::RequestHeaders(_) if name == answers => {
+                        stream.reply(reply(403, "no")).unwrap();
+                        return Do::Pause;
+                    }
+                    Event::ResponseHeaders(_) | Event::Log => told.borrow_mut().push(route(stream)),
+                    _ => {}
+                }
+                Do::Continue
+            });
+        }
+        run(
+            Setup { routes: SOME, ..THREE },
+            |_, _| panic!("no upstream"),
+            |world| async move {
+                let answer = ask(&world, POST).await;
+                assert_eq!((answer.status, answer.field("x-route")), (status, None), "{answer:?}");
+                let record = world.record().await;
+                assert_eq!((record.status, &*record.flags, &*record.details), (status, flags, details), "{record:?}");
+                assert_eq!((&*record.route, &*record.cluster), ("-", "-"), "{record:?}");
+                let told = told.take();
+                assert!(told.len() > 3 && told.iter().all(|route| route == "none"), "{answers} {told:?}");
+                world.assert_quiet().await;
+            },
+        );
+    }
+}
+
+/// As Envoy: its record names the cluster that it would have gone to.
+#[test]
+fn a_request_that_goes_no_further_than_a_filter_is_its_clusters() {
+    const SOME: &str = "      - match: { prefix: /x }
+        cluster: up
+        response_headers: { set: { x-cluster: '%UPSTREAM_CLUSTER%' } }
+      - match: { prefix: /other }
+        clusters: [{ name: other, weight: 1 }]
+        response_headers: { set: { x-cluster: '%UPSTREAM_CLUSTER%' } }
+      - match: { prefix: /here }
+        respond: { status: 200 }
+        response_headers: { set: { x-cluster: 'none%UPSTREAM_CLUSTER%' } }";
+    for (path, how, cluster) in [
+        ("/x", Do::Pause, "up"),
+        ("/x", Do::Fail, "up"),
+        ("/other", Do::Pause, "other"),
+        ("/here", Do::Pause, "-"),
+        ("/here", Do::Continue, "-"),
+    ] {
+        script("a", move |event, stream| match event {
+            Event::RequestHeaders(_) => {
+                moves(stream, path.as_bytes());
+                if how == Do::Pause {
+                    stream.reply(reply(403, "no")).unwrap();
+                }
+                how
+            }
+            _ => Do::Continue,
+        });
+        run(
+            Setup {
+                routes: SOME,
+                cluster: "  - name: other\n    endpoints: [\"10.0.0.2:80\"]",
+                filters: &["a"],
+                ..PLAIN
+            },
+            |_, _| panic!("no upstream"),
+            |world| async move {
+                let answer = ask(&world, POST).await;
+                let told = if cluster == "-" { "none" } else { cluster };
+                assert_eq!(answer.field("x-cluster"), Some(told), "{path} {how:?} {answer:?}");
+                assert_eq!(world.record().await.cluster, cluster, "{path} {how:?}");
+                for cluster in ["up", "other"] {
+                    let active = world.recorded.get(&format!("pillion_upstream_requests_active{{cluster={cluster}}}"));
+                    assert_eq!(active, 0.0, "none went there");
+                }
+                world.assert_quiet().await;
+            },
+        );
+    }
+    // Nor does one whose client left while a filter held it.
+    let kept = held("a", Do::PauseAll);
+    run(
+        ONE,
+        |_, _| panic!("no upstream"),
+        |world| async move {
+            let mut client = world.connect();
+            client.write_all(POST.as_bytes()).await.unwrap();
+            kept.wait().await;
+            drop(client);
+            let record = world.record().await;
+            assert_eq!((&*record.flags, &*record.cluster), ("DC", "up"), "{record:?}");
+            world.assert_quiet().await;
+        },
+    );
+}
+
 /// The route's changes belong to whatever the client gets.
 #[test]
 fn an_answer_in_the_place_of_the_upstreams_has_the_routes_changes() {

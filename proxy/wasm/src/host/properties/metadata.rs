@@ -56,12 +56,8 @@ pub(in crate::host) fn find<R>(
         };
         return Some(written.and_then(|all| at(all.as_deref(), inner, lists).map(read)));
     }
-    if let ["filter_metadata", namespace, key, inner @ ..] = inner {
-        let told = stream.told(namespace, key).ok_or(Status::NotFound);
-        return Some(told.and_then(|told| within(&told, inner, lists).map(read)));
-    }
-    let told = stream.all_told();
-    Some(at(Some(&told).filter(|told| !told.is_empty()), inner, lists).map(read))
+    let told = stream.told();
+    Some(at(Some(&*told).filter(|told| !told.is_empty()), inner, lists).map(read))
 }
 
 /// What is written of something that the stream met, if anything is; `None`: there is nothing of this name.

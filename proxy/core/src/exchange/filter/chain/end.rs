@@ -64,6 +64,7 @@ impl Shared {
             // What comes of it yet would pass filters that looked at all before.
             self.forget_request();
         }
+        self.metadata.borrow_mut().forget_read();
         for side in [Side::Request, Side::Response] {
             let waker = self.half(side).borrow_mut().waker.take();
             if let Some(waker) = waker {

@@ -94,6 +94,17 @@ pub enum HeadFault {
     NoStatus,
 }
 
+impl HeadFault {
+    /// Whether there is no path by which a route could be looked for.
+    pub(super) fn is_of_path(&self) -> bool {
+        match self {
+            Self::NoPath => true,
+            Self::Value(name) => &**name == ":path",
+            Self::Name(_) | Self::NoMethod | Self::NoAuthority | Self::NoStatus => false,
+        }
+    }
+}
+
 impl Headers {
     /// A request's head. `scheme` is the client's, where the head has none.
     #[must_use]
