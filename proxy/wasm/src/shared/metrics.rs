@@ -1,18 +1,22 @@
 //! Metrics that guests define, as they read them back and as they are scraped.
 //!
-//! Each is printed under the name the guest gave, made into what Prometheus takes ([`names`](super::names)), without a prefix:
-//! as Envoy prints them, so that dashboards keep working. A gauge that a guest took below zero is printed as that, where Envoy
+//! Each is printed under the name the guest gave, without the tags that are labels and made into what Prometheus takes
+//! ([`names`](super::names)), without a prefix: as Envoy prints them, so that dashboards keep working. That is decided where it is
+//! defined, and anew where other tags come into force; nothing of it is done where it counts. A gauge that a guest took below zero is printed as that, where Envoy
 //! prints 18446744073709551615 for -1: a filter that counts down first must not ruin a graph. Guests read back what they do in Envoy.
 //!
 //! Series are never forgotten, so a guest that puts ids into names meets a bound. What it defines beyond is not printed,
 //! and is logged once and counted; it gets a number all the same: SDKs panic where they get none, and who may choose
 //! names would switch the filter off.
 
-use super::names::Names;
+use super::names::{Names, Printed};
 use crate::abi::{MetricType, Status};
+use metrics::{Key, KeyName, Label, Level, Metadata};
+use pillion_config::model::MetricTag;
 use std::{
     collections::HashMap,
-    sync::{Mutex, PoisonError},
+    mem,
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 /// Series over all guests.
@@ -25,7 +29,7 @@ pub const MOST_OF_ONE: usize = 2_000;
 const MOST_NUMBERS: u32 = 4;
 
 /// Bytes of a name.
-const MOST_NAME: usize = 1024;
+pub(super) const MOST_NAME: usize = 1024;
 
 /// Histograms with this target hold whole numbers of the guest's own unit (milliseconds, bytes), as Envoy's do, and have its
 /// buckets. Those of the proxy are seconds.
@@ -44,6 +48,7 @@ struct Store {
     by_name: HashMap<(MetricType, Box<str>), usize>,
     metrics: Vec<Metric>,
     names: Names,
+    tags: Vec<MetricTag>,
     last: [u32; 3],
     /// How many series each filter has made, and whether it was told that there are no more.
     made: HashMap<Box<str>, (usize, Told)>,
@@ -58,7 +63,18 @@ enum Told {
     Yes,
 }
 
+/// A series that is printed otherwise from now on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Renamed {
+    /// Its name and labels until now.
+    pub from: Key,
+    /// Those that it has.
+    pub to: Key,
+}
+
 struct Metric {
+    /// What it is printed as.
+    key: Key,
     /// What a guest reads back: Envoy's numbers are 64 bits without sign, and wrap.
     value: u64,
     handle: Handle,
@@ -90,20 +106,46 @@ impl GuestMetrics {
             return Err(Status::BadArgument);
         }
         let name = std::str::from_utf8(name).map_err(|_| Status::BadArgument)?;
-        let mut store = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut store = self.lock();
         let store = &mut *store;
         let known = store.by_name.get(&(kind, name.into()) as &(MetricType, Box<str>)).copied();
         let place = match known {
             Some(place) => place,
             None if store.has_room_for(filter) => {
-                let printed = store.names.take(kind, name);
-                let place = store.add(register(kind, printed));
+                let key = key(store.names.take(kind, name, &store.tags));
+                let handle = register(kind, &key);
+                let place = store.add(key, handle);
                 store.by_name.insert((kind, name.into()), place);
                 place
             }
             None => return Ok(store.beyond(kind)),
         };
         Ok(store.number(kind, place))
+    }
+
+    /// Puts tags in force, for what is there as for what will be defined. What is printed otherwise then is renamed by `rename`, which
+    /// keeps what it has counted; nobody defines a metric meanwhile.
+    pub fn tag(&self, tags: &[MetricTag], rename: impl FnOnce(&[Renamed])) {
+        let mut known = match &*self.lock() {
+            store if store.tags == tags => return,
+            store => store.known(),
+        };
+        // The most of it while guests count.
+        let mut names = Names::default();
+        let mut keys: Vec<_> = known.iter().map(|(_, kind, name)| key(names.take(*kind, name, tags))).collect();
+        let mut store = self.lock();
+        if store.by_name.len() > known.len() {
+            let all = store.known();
+            keys.extend(all.iter().skip(known.len()).map(|(_, kind, name)| key(names.take(*kind, name, tags))));
+            known = all;
+        }
+        (store.names, store.tags) = (names, tags.to_vec());
+        let mut renamed = Vec::new();
+        for ((place, ..), to) in known.into_iter().zip(keys) {
+            let Some(metric) = store.metrics.get_mut(place).filter(|metric| metric.key != to) else { continue };
+            renamed.push(Renamed { from: mem::replace(&mut metric.key, to.clone()), to });
+        }
+        rename(&renamed);
     }
 
     /// Adds to a counter or gauge.
@@ -167,17 +209,29 @@ impl GuestMetrics {
         unknown: Status,
         use_it: impl FnOnce(&mut Metric) -> Result<R, Status>,
     ) -> Result<R, Status> {
-        let mut store = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut store = self.lock();
         let place = *store.ids.get(&id).ok_or(unknown)?;
         let metric = store.metrics.get_mut(place).ok_or(unknown)?;
         use_it(metric)
     }
+
+    fn lock(&self) -> MutexGuard<'_, Store> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Store {
-    fn add(&mut self, handle: Handle) -> usize {
-        self.metrics.push(Metric { value: 0, handle, numbers: 0, number: 0 });
+    fn add(&mut self, key: Key, handle: Handle) -> usize {
+        self.metrics.push(Metric { key, value: 0, handle, numbers: 0, number: 0 });
         self.metrics.len() - 1
+    }
+
+    /// What is printed, in the order in which it was defined: place, kind, the guest's name.
+    fn known(&self) -> Vec<(usize, MetricType, Box<str>)> {
+        let mut known: Vec<_> =
+            self.by_name.iter().map(|((kind, name), place)| (*place, *kind, name.clone())).collect();
+        known.sort_unstable_by_key(|(place, ..)| *place);
+        known
     }
 
     /// Another number of the metric at this place, or the last one if it has enough.
@@ -223,11 +277,12 @@ impl Store {
         if let Some(number) = self.beyond[class(kind)] {
             return number;
         }
-        let place = self.add(match kind {
+        let handle = match kind {
             MetricType::Counter => Handle::Counter(metrics::Counter::noop()),
             MetricType::Gauge => Handle::Gauge(metrics::Gauge::noop()),
             MetricType::Histogram => Handle::Histogram(metrics::Histogram::noop()),
-        });
+        };
+        let place = self.add(Key::from_static_name(""), handle);
         let number = self.number(kind, place);
         self.beyond[class(kind)] = Some(number);
         number
@@ -254,24 +309,32 @@ fn signed(value: u64) -> f64 {
     value.cast_signed() as f64
 }
 
-fn register(kind: MetricType, name: String) -> Handle {
+fn key(Printed { name, labels }: Printed) -> Key {
+    let labels: Vec<_> = labels.into_iter().map(|(name, value)| Label::new(String::from(name), value)).collect();
+    Key::from_parts(name, labels)
+}
+
+fn register(kind: MetricType, key: &Key) -> Handle {
     const HELP: &str = "Defined by a wasm filter.";
-    match kind {
+    const PLAIN: Metadata<'_> = Metadata::new("pillion_wasm", Level::INFO, None);
+    const WHOLE: Metadata<'_> = Metadata::new(WHOLE_NUMBERS, Level::INFO, None);
+    let name = KeyName::from(key.name().to_owned());
+    metrics::with_recorder(|recorder| match kind {
         MetricType::Counter => {
-            metrics::describe_counter!(name.clone(), HELP);
-            Handle::Counter(metrics::counter!(name))
+            recorder.describe_counter(name, None, HELP.into());
+            Handle::Counter(recorder.register_counter(key, &PLAIN))
         }
         MetricType::Gauge => {
-            metrics::describe_gauge!(name.clone(), HELP);
-            Handle::Gauge(metrics::gauge!(name))
+            recorder.describe_gauge(name, None, HELP.into());
+            Handle::Gauge(recorder.register_gauge(key, &PLAIN))
         }
         MetricType::Histogram => {
             // First registered, which settles its buckets.
-            let histogram = metrics::histogram!(target: WHOLE_NUMBERS, name.clone());
-            metrics::describe_histogram!(name, HELP);
+            let histogram = recorder.register_histogram(key, &WHOLE);
+            recorder.describe_histogram(name, None, HELP.into());
             Handle::Histogram(histogram)
         }
-    }
+    })
 }
 
 #[cfg(test)]
@@ -334,6 +397,32 @@ mod tests {
         }
         assert!(metrics.0.lock().unwrap().metrics.len() <= MOST_METRICS + 3);
         assert_eq!(define("m", 1), define("m", 2), "there is an end for all together");
+    }
+
+    #[test]
+    fn other_tags_rename_what_is_there() {
+        let metrics = GuestMetrics::default();
+        let tags = |regex: &str| vec![MetricTag { name: "id".into(), regex: regex::Regex::new(regex).unwrap() }];
+        let first = metrics.define("f", MetricType::Counter, b"n_id=1").unwrap();
+        metrics.define("f", MetricType::Gauge, b"plain").unwrap();
+        metrics.increment(first, 2).unwrap();
+        let renamed = |tags: &[MetricTag]| {
+            let mut all = None;
+            metrics.tag(tags, |renamed| all = Some(renamed.to_vec()));
+            all
+        };
+        let labelled = Key::from_parts("n", vec![Label::new("id", "1")]);
+        let plain = Key::from_name("n_id_1");
+        let there = Renamed { from: plain.clone(), to: labelled.clone() };
+        assert_eq!(renamed(&tags("(_id=([0-9]+))")), Some(vec![there]));
+        assert_eq!(renamed(&tags("(_id=([0-9]+))")), None, "the same tags");
+        metrics.define("f", MetricType::Counter, b"n_id=2").unwrap();
+        assert_eq!((metrics.get(first), metrics.define("f", MetricType::Counter, b"n_id=1")), (Ok(2), Ok(first + 8)));
+        let back = [
+            Renamed { from: labelled, to: plain },
+            Renamed { from: Key::from_parts("n", vec![Label::new("id", "2")]), to: Key::from_name("n_id_2") },
+        ];
+        assert_eq!(renamed(&[]), Some(back.to_vec()));
     }
 
     #[test]
