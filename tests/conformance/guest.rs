@@ -18,10 +18,9 @@ const PRELUDE: &str = include_str!("prelude.wat");
 const STRINGS: usize = 4096;
 
 /// Callbacks: name, parameters, whether there is a result.
-const CALLBACKS: [(&str, &str, bool); 26] = [
+const CALLBACKS: [(&str, &str, bool); 25] = [
     ("context_create", "ctx parent", false),
     ("vm_start", "ctx size", true),
-    ("validate_configuration", "ctx size", true),
     ("configure", "ctx size", true),
     ("tick", "ctx", false),
     ("done", "ctx", true),

@@ -17,7 +17,7 @@ const ROWS: &[(&str, &[&str])] = &[
             "proxy_set_effective_context",
         ],
     ),
-    ("Configuration", &["proxy_on_vm_start", "proxy_on_configure"]),
+    ("Configuration", &["proxy_on_vm_start", "proxy_validate_configuration", "proxy_on_configure"]),
     ("Logging", &["proxy_log", "proxy_get_log_level", "fd_write"]),
     (
         "Clock, timer, randomness, environment",

@@ -45,3 +45,4 @@ mod filter_storms;
 mod filters;
 mod life;
 mod memory;
+mod metric_tags;

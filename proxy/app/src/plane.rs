@@ -26,6 +26,7 @@ use pillion_core::{
 use pillion_wasm::{
     artefact,
     census::{self, Before, Number, Room},
+    shared::{Renamed, Shared},
 };
 use std::{
     cell::{OnceCell, RefCell},
@@ -72,6 +73,14 @@ impl Default for DataPlane {
             access_log: RefCell::default(),
             filters: Rc::default(),
         }
+    }
+}
+
+impl DataPlane {
+    /// Metrics of wasm filters are told by these tags, those that there are with them.
+    fn tag_metrics(&self, config: &Config) {
+        let renamed = |renamed: &[Renamed]| self.recorder.iter().for_each(|recorder| recorder.rename(renamed));
+        Shared::process().metrics.tag(&config.metrics.tags, renamed);
     }
 }
 
@@ -135,6 +144,10 @@ impl Plane for DataPlane {
         if config.filters.is_empty() {
             return None;
         }
+        if in_force.is_none() {
+            // A trial defines metrics; those of a reload's are renamed when it is in force.
+            self.tag_metrics(config);
+        }
         let (config, in_force) = (Arc::clone(config), in_force.cloned());
         Some(Box::pin(filters::load(config, in_force, Rc::clone(&self.filters), patience)))
     }
@@ -178,6 +191,7 @@ impl Plane for DataPlane {
         let captures = snapshot.config.listeners.iter().any(|listener| listener.capture != Capture::Off);
         self.process.capture.own.watch(captures);
         self.process.connections.resize(descriptors::connections(&snapshot.config));
+        self.tag_metrics(&snapshot.config);
         if let Some(recorder) = &self.recorder {
             let listeners: HashSet<_> =
                 snapshot.listeners.iter().map(|listener| listener.model.name.as_str()).collect();

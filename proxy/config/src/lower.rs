@@ -13,6 +13,7 @@ mod jwt;
 mod listener;
 mod matching;
 mod metadata;
+mod metrics;
 mod process;
 mod regexes;
 mod rewrite;

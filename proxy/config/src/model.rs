@@ -12,6 +12,7 @@ mod jwt;
 mod kubernetes;
 mod listener;
 mod metadata;
+mod metrics;
 mod route;
 mod sockmap;
 mod source_filter;
@@ -26,6 +27,7 @@ pub use jwt::*;
 pub use kubernetes::*;
 pub use listener::*;
 pub use metadata::*;
+pub use metrics::*;
 pub use route::*;
 pub use sockmap::*;
 pub use source_filter::*;
@@ -48,6 +50,8 @@ pub struct Config {
     pub drain: Drain,
     /// Where a record of each request goes; `None` writes none and costs nothing.
     pub access_log: Option<AccessLog>,
+    /// How metrics are told.
+    pub metrics: Metrics,
     /// How host names become addresses.
     pub dns: Dns,
     /// How services of Kubernetes become addresses.

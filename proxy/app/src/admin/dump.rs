@@ -31,6 +31,7 @@ pub(super) fn settings(config: &Config) -> Value {
         limits,
         drain,
         access_log,
+        metrics,
         dns,
         kubernetes,
         identity,
@@ -45,6 +46,8 @@ pub(super) fn settings(config: &Config) -> Value {
     let Admin { address, probes } = admin;
     let ProcessLimits { connections, tls_handshakes, memory_shrink_percent, memory_refuse_percent } = limits;
     let Drain { delay, deadline } = drain;
+    let Metrics { tags } = metrics;
+    let tag = |MetricTag { name, regex }: &MetricTag| json!({ "name": name, "regex": regex.as_str() });
     let Kubernetes { zone, node, prefer, server, service_account, timeout: first_answer } = kubernetes;
     let Dns { servers, min_refresh, max_refresh, timeout } = dns;
     let address = address.as_ref().map(|address| match address {
@@ -65,6 +68,7 @@ pub(super) fn settings(config: &Config) -> Value {
         },
         "drain": { "delay": time(*delay), "deadline": time(*deadline) },
         "access_log": access_log.as_ref().map(access_log_of),
+        "metrics": { "tags": tags.iter().map(tag).collect::<Vec<_>>() },
         "dns": {
             "servers": servers.iter().map(ToString::to_string).collect::<Vec<_>>(),
             "min_refresh": time(*min_refresh),

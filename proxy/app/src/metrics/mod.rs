@@ -7,6 +7,7 @@
 //! ```text
 //!  worker ─► handle ─► atomic cell ◄─ Scrape ◄─ GET /metrics      pieces of at most 64 KiB, the control thread
 //!  reload ─► Recorder::retain ─► series of what is no longer configured go                     yields between them
+//!         └► Recorder::rename ─► those of wasm filters have the labels of `metrics.tags`
 //! ```
 
 mod cells;
@@ -21,7 +22,7 @@ pub use render::{CONTENT_TYPE, PIECE_BYTES, Scrape};
 
 use self::registry::{Kind, Registry};
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Label, Level, Metadata, SharedString, Unit};
-use pillion_wasm::shared::WHOLE_NUMBERS;
+use pillion_wasm::shared::{Renamed, WHOLE_NUMBERS};
 use std::sync::Arc;
 
 /// The process's metrics. Clones are the same; shared by all threads, since each registers series of its own.
@@ -72,11 +73,16 @@ impl Recorder {
         Scrape::new(&self.0)
     }
 
-    /// Forgets the series that carry the label with a value that `keep` denies. Handles to them go on counting into
+    /// Forgets the proxy's own series that carry the label with a value that `keep` denies. Handles to them go on counting into
     /// nothing; registering one of them again begins at zero. Call it when a reload removed clusters or listeners,
     /// so that memory does not grow over reloads.
     pub fn retain(&self, label: &str, keep: impl Fn(&str) -> bool) {
         self.0.retain(label, keep);
+    }
+
+    /// Gives series other names and labels, by which they are scraped from now on with what they have counted.
+    pub fn rename(&self, renamed: &[Renamed]) {
+        self.0.rename(renamed);
     }
 
     fn say(&self, build: Build) {

@@ -3,10 +3,14 @@
 use super::cells::{CounterCell, GaugeCell, HistogramCell, Seconds, Whole};
 use metrics::Key;
 use metrics_exporter_prometheus::formatting::{sanitize_label_key, sanitize_metric_name};
+use pillion_wasm::shared::Renamed;
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
+
+/// What the names of the proxy's own families begin with.
+const OURS: &str = "pillion_";
 
 /// All families. Shared by all threads: each registers series.
 #[derive(Debug, Default)]
@@ -88,13 +92,53 @@ impl Registry {
         self.lock().values().cloned().collect()
     }
 
+    /// Of the proxy's own: in those of wasm filters a label of that name may be anything.
     pub(super) fn retain(&self, label: &str, keep: impl Fn(&str) -> bool) {
-        for family in self.families() {
+        for family in self.families().into_iter().filter(|family| family.name.starts_with(OURS)) {
             let mut series = family.lock();
             let stays = |one: &Series| label_value(&one.labels, label).is_none_or(|value| keep(&value));
             if !series.iter().all(stays) {
                 *series = Arc::new(series.iter().filter(|one| stays(one)).cloned().collect());
             }
+        }
+    }
+
+    /// Gives series other names and labels; what they have counted stays theirs, and handles to them go on. Families that have none
+    /// left go.
+    pub(super) fn rename(&self, renamed: &[Renamed]) {
+        let mut families = self.lock();
+        let mut leave: BTreeMap<Box<str>, HashMap<String, &Renamed>> = BTreeMap::new();
+        for one in renamed {
+            let name = sanitize_metric_name(one.from.name()).into_boxed_str();
+            leave.entry(name).or_default().insert(labels(&one.from), one);
+        }
+        let mut moved = Vec::with_capacity(renamed.len());
+        for (name, leave) in &leave {
+            let Some(family) = families.get(name).cloned() else { continue };
+            let mut series = family.lock();
+            let (gone, stays): (Vec<_>, Vec<_>) =
+                series.iter().cloned().partition(|one| leave.contains_key(&*one.labels));
+            moved
+                .extend(gone.into_iter().filter_map(|one| Some((*leave.get(&*one.labels)?, one.cell, family.clone()))));
+            if stays.is_empty() {
+                families.remove(name);
+            }
+            *series = Arc::new(stays);
+        }
+        let mut joined = BTreeMap::new();
+        for (Renamed { to, .. }, cell, from) in moved {
+            let name = sanitize_metric_name(to.name()).into_boxed_str();
+            let family = families.entry(name).or_insert_with_key(|name| {
+                let (kind, help, series) = (from.kind, from.help.clone(), Mutex::default());
+                Arc::new(Family { name: name.clone(), kind, help, series })
+            });
+            if family.kind == from.kind {
+                Arc::make_mut(&mut family.lock()).push(Series { labels: labels(to).into(), cell });
+                joined.insert(family.name.clone(), family.clone());
+            }
+        }
+        for family in joined.values() {
+            Arc::make_mut(&mut family.lock()).sort_unstable_by(|one, other| one.labels.cmp(&other.labels));
         }
     }
 

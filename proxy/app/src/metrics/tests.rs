@@ -144,6 +144,74 @@ fn what_guests_define_is_told_once_each() {
     }
 }
 
+/// What Coraza and the Go SDK's example define, by the tags that their documentation gives Envoy.
+#[test]
+fn tags_are_labels_of_what_guests_define_and_a_change_of_them_loses_nothing() {
+    use pillion_config::model::MetricTag;
+    use pillion_wasm::{abi::MetricType::*, shared::GuestMetrics};
+    let recorder = Recorder::default();
+    let metrics = GuestMetrics::default();
+    let tag = |tags: &[(&str, &str)]| {
+        let tag = |(name, regex): &(&str, &str)| MetricTag {
+            name: (*name).into(),
+            regex: regex::Regex::new(regex).expect("an expression"),
+        };
+        metrics.tag(&tags.iter().map(tag).collect::<Vec<_>>(), |renamed| recorder.rename(renamed));
+    };
+    let define = |kind, name: &str| metrics.define("f", kind, name.as_bytes()).unwrap();
+    let told = |expected: &[(&str, f64)]| {
+        let text = text(&recorder);
+        let samples = parse(&text);
+        for (name, value) in expected {
+            assert_eq!(samples.get(*name), Some(value), "{name}\n{text}");
+        }
+        let guests = text.lines().filter(|line| line.contains("HELP") && line.contains("Defined by a wasm filter"));
+        (samples, guests.count())
+    };
+    with_local_recorder(&recorder, || {
+        let early = define(Counter, "waf_filter.tx.interruptions_ruleid=933100_phase=http_request_headers");
+        let took = define(Histogram, "took_ruleid=7");
+        let other = define(Gauge, "waf_filter.tx.interruptions");
+        for id in [early, took, other] {
+            metrics.record(id, 3).unwrap();
+        }
+        told(&[
+            ("waf_filter_tx_interruptions_ruleid_933100_phase_http_request_headers", 3.0),
+            ("took_ruleid_7_sum", 3.0),
+            ("waf_filter_tx_interruptions", 3.0),
+        ]);
+        tag(&[("phase", "(_phase=([a-z_]+))"), ("rule_id", "(_ruleid=([0-9]+))"), ("value", "(_value=([a-zA-Z]+))")]);
+        let later = define(Counter, "waf_filter.tx.interruptions_ruleid=942100_phase=http_request_body");
+        metrics.record(later, 1).unwrap();
+        metrics.record(define(Counter, "custom_header_value_counts_value=foo_reporter=wasmgosdk"), 2).unwrap();
+        for id in [early, took, other] {
+            metrics.record(id, 4).unwrap();
+        }
+        // Their labels are not the proxy's, whatever they are called.
+        recorder.retain("rule_id", |_| false);
+        let (samples, families) = told(&[
+            // The name is what was defined first; the gauge of before stands behind it.
+            ("waf_filter_tx_interruptions{phase=\"http_request_headers\",rule_id=\"933100\"}", 7.0),
+            ("waf_filter_tx_interruptions{phase=\"http_request_body\",rule_id=\"942100\"}", 1.0),
+            ("waf_filter_tx_interruptions_2", 4.0),
+            ("custom_header_value_counts_reporter_wasmgosdk{value=\"foo\"}", 2.0),
+            ("took_sum{rule_id=\"7\"}", 7.0),
+            ("took_count{rule_id=\"7\"}", 2.0),
+            ("took_bucket{rule_id=\"7\",le=\"5\"}", 2.0),
+        ]);
+        assert_eq!(families, 4);
+        assert!(!samples.keys().any(|key| key.contains("ruleid")), "{samples:?}");
+        tag(&[]);
+        metrics.record(early, 1).unwrap();
+        let (_, families) = told(&[
+            ("waf_filter_tx_interruptions_ruleid_933100_phase_http_request_headers", 8.0),
+            ("waf_filter_tx_interruptions", 4.0),
+            ("took_ruleid_7_sum", 7.0),
+        ]);
+        assert_eq!(families, 5);
+    });
+}
+
 #[test]
 fn counters_gauges_and_histograms_are_told() {
     let recorder = Recorder::default();

@@ -37,6 +37,7 @@ pub fn diff(before: &Config, after: &Config) -> Changes {
         ("limits", before.limits != after.limits),
         ("drain", before.drain != after.drain),
         ("access_log", before.access_log != after.access_log),
+        ("metrics", before.metrics != after.metrics),
         ("dns", before.dns != after.dns),
         ("kubernetes", before.kubernetes != after.kubernetes),
         ("identity", before.identity != after.identity),

@@ -357,6 +357,8 @@ impl Described for UnixSocket {}
 
 impl Described for HeaderName {}
 
+impl Described for LabelName {}
+
 impl Described for Method {}
 
 impl Described for Template {

@@ -2,7 +2,7 @@
 
 use super::{
     Cluster, Either, Field, Filter, FromText, Identity, Int, Kubernetes, List, Listener, LoopbackRedirect, Mapping,
-    Percent, Period, Scalar, SourceFilter, Table, Text, fields,
+    Metrics, Percent, Period, Scalar, SourceFilter, Table, Text, fields,
 };
 use crate::{
     model::{AdminAddress, LogDestination, Workers},
@@ -27,6 +27,8 @@ pub(crate) struct Document {
     pub drain: Field<Drain>,
     /// One record for each request. Absent: none is written, and it costs nothing.
     pub access_log: Field<AccessLog>,
+    /// How metrics are told. Absent: as they are named.
+    pub metrics: Field<Metrics>,
     /// How host names of endpoints become addresses.
     pub dns: Field<Dns>,
     /// How services of Kubernetes become addresses. Only looked at where a cluster has `service`.
@@ -49,7 +51,7 @@ pub(crate) struct Document {
     pub filters: List<Filter>,
 }
 
-fields! { Document { admin, workers, limits, drain, access_log, dns, kubernetes, identity, redirect, source_filter, node, capture, listeners, clusters, filters } }
+fields! { Document { admin, workers, limits, drain, access_log, metrics, dns, kubernetes, identity, redirect, source_filter, node, capture, listeners, clusters, filters } }
 
 impl Default for Document {
     fn default() -> Self {
@@ -59,6 +61,7 @@ impl Default for Document {
             limits: Field::ABSENT,
             drain: Field::ABSENT,
             access_log: Field::ABSENT,
+            metrics: Field::ABSENT,
             dns: Field::ABSENT,
             kubernetes: Field::ABSENT,
             identity: Field::ABSENT,

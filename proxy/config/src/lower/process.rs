@@ -1,6 +1,6 @@
 //! The root, and what concerns the whole process.
 
-use super::{Lowering, capture, cluster, filter::Filters, listener, sockmap, source_filter, tls};
+use super::{Lowering, capture, cluster, filter::Filters, listener, metrics, sockmap, source_filter, tls};
 use crate::{
     document::{self, Document, Either, Field, FormatWord, Int, Mapping, Percent, Period, Scalar, Text},
     model::{
@@ -113,6 +113,7 @@ pub(super) fn config(cx: &mut Lowering<'_, '_>, document: Document) -> Option<Co
         Some((log, at)) => access_log(cx, log, at).map(Some),
         None => Some(None),
     };
+    let metrics = metrics::metrics(cx, document.metrics, ROOT);
     let dns = dns(cx, document.dns);
     let kubernetes = kubernetes(cx, document.kubernetes);
     let redirect = match document.redirect.at(ROOT) {
@@ -139,6 +140,7 @@ pub(super) fn config(cx: &mut Lowering<'_, '_>, document: Document) -> Option<Co
         limits: limits?,
         drain: drain?,
         access_log: access_log?,
+        metrics: metrics?,
         dns: dns?,
         kubernetes: kubernetes?,
         identity,

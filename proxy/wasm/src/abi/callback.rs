@@ -88,7 +88,7 @@ callbacks! {
     delete: "proxy_on_delete" (u32) -> ();
     /// The VM starts; the size of its configuration.
     vm_start: "proxy_on_vm_start" (u32, u32) -> u32;
-    /// A plugin is checked; the size of its configuration. An Envoy extension to the ABI.
+    /// Would check a plugin. As in Envoy 1.40 its type is looked at, and it is never called.
     validate_configuration: "proxy_validate_configuration" (u32, u32) -> u32;
     /// A plugin is configured; the size of its configuration.
     configure: "proxy_on_configure" (u32, u32) -> u32;

@@ -12,12 +12,15 @@ mod numbers;
 
 pub use numbers::Numbers;
 
-use super::names::Names;
+use super::names::{Names, Printed};
 use crate::abi::{MetricType, Status};
+use metrics::{Key, KeyName, Label, Level, Metadata};
+use pillion_config::model::MetricTag;
 use std::{
     collections::HashMap,
+    mem,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
 };
@@ -29,7 +32,7 @@ pub const MOST_METRICS: usize = 10_000;
 pub const MOST_OF_ONE: usize = 2_000;
 
 /// Bytes of a name.
-const MOST_NAME: usize = 1024;
+pub(super) const MOST_NAME: usize = 1024;
 
 /// Histograms with this target hold whole numbers of the guest's own unit (milliseconds, bytes), as Envoy's do, and have its
 /// buckets. Those of the proxy are seconds.
@@ -44,8 +47,9 @@ pub struct GuestMetrics(Mutex<Store>);
 
 #[derive(Default)]
 struct Store {
-    by_name: HashMap<(MetricType, Box<str>), Arc<Series>>,
+    by_name: HashMap<(MetricType, Box<str>), Known>,
     names: Names,
+    tags: Vec<MetricTag>,
     /// How many series each filter has made, and whether it was told that there are no more.
     made: HashMap<Box<str>, (usize, Told)>,
 }
@@ -55,6 +59,24 @@ struct Store {
 enum Told {
     No,
     Yes,
+}
+
+/// A metric that was defined.
+struct Known {
+    series: Arc<Series>,
+    /// What it is printed as.
+    key: Key,
+    /// How many were defined before it.
+    before: usize,
+}
+
+/// A series that is printed otherwise from now on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Renamed {
+    /// Its name and labels until now.
+    pub from: Key,
+    /// Those that it has.
+    pub to: Key,
 }
 
 /// One metric. Guests read back what they do in Envoy, whose numbers are 64 bits without sign, and wrap. Shared by the machines whose
@@ -80,17 +102,49 @@ impl GuestMetrics {
             return Err(Status::BadArgument);
         }
         let name = std::str::from_utf8(name).map_err(|_| Status::BadArgument)?;
-        let mut store = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = (kind, name.into());
-        if let Some(known) = store.by_name.get(&key) {
-            return Ok(Some(Arc::clone(known)));
+        let mut store = self.lock();
+        let store = &mut *store;
+        let of = (kind, name.into());
+        if let Some(known) = store.by_name.get(&of) {
+            return Ok(Some(Arc::clone(&known.series)));
         }
         if !store.has_room_for(filter) {
             return Ok(None);
         }
-        let series = Arc::new(Series::printed(kind, store.names.take(kind, name)));
-        store.by_name.insert(key, Arc::clone(&series));
+        let key = key(store.names.take(kind, name, &store.tags));
+        let series = Arc::new(Series::printed(kind, &key));
+        let before = store.by_name.len();
+        store.by_name.insert(of, Known { series: Arc::clone(&series), key, before });
         Ok(Some(series))
+    }
+
+    /// Puts tags in force, for what is there as for what will be defined. What is printed otherwise then is renamed by `rename`, which
+    /// keeps what it has counted; nobody defines a metric meanwhile.
+    pub fn tag(&self, tags: &[MetricTag], rename: impl FnOnce(&[Renamed])) {
+        let mut known = match &*self.lock() {
+            store if store.tags == tags => return,
+            store => store.known(),
+        };
+        // The most of it while guests count.
+        let mut names = Names::default();
+        let mut keys: Vec<_> = known.iter().map(|(kind, name)| key(names.take(*kind, name, tags))).collect();
+        let mut store = self.lock();
+        if store.by_name.len() > known.len() {
+            let all = store.known();
+            keys.extend(all.iter().skip(known.len()).map(|(kind, name)| key(names.take(*kind, name, tags))));
+            known = all;
+        }
+        (store.names, store.tags) = (names, tags.to_vec());
+        let mut renamed = Vec::new();
+        for (of, to) in known.into_iter().zip(keys) {
+            let Some(metric) = store.by_name.get_mut(&of).filter(|metric| metric.key != to) else { continue };
+            renamed.push(Renamed { from: mem::replace(&mut metric.key, to.clone()), to });
+        }
+        rename(&renamed);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Store> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -146,25 +200,28 @@ impl Series {
         }
     }
 
-    /// One that is printed under this name.
-    fn printed(kind: MetricType, name: String) -> Self {
+    /// One that is printed so.
+    fn printed(kind: MetricType, key: &Key) -> Self {
         const HELP: &str = "Defined by a wasm filter.";
-        match kind {
+        const PLAIN: Metadata<'_> = Metadata::new("pillion_wasm", Level::INFO, None);
+        const WHOLE: Metadata<'_> = Metadata::new(WHOLE_NUMBERS, Level::INFO, None);
+        let name = KeyName::from(key.name().to_owned());
+        metrics::with_recorder(|recorder| match kind {
             MetricType::Counter => {
-                metrics::describe_counter!(name.clone(), HELP);
-                Self::counter(metrics::counter!(name))
+                recorder.describe_counter(name, None, HELP.into());
+                Self::counter(recorder.register_counter(key, &PLAIN))
             }
             MetricType::Gauge => {
-                metrics::describe_gauge!(name.clone(), HELP);
-                Self::gauge(metrics::gauge!(name))
+                recorder.describe_gauge(name, None, HELP.into());
+                Self::gauge(recorder.register_gauge(key, &PLAIN))
             }
             MetricType::Histogram => {
                 // First registered, which settles its buckets.
-                let histogram = metrics::histogram!(target: WHOLE_NUMBERS, name.clone());
-                metrics::describe_histogram!(name, HELP);
+                let histogram = recorder.register_histogram(key, &WHOLE);
+                recorder.describe_histogram(name, None, HELP.into());
                 Self::Histogram(histogram)
             }
-        }
+        })
     }
 
     fn counter(printed: metrics::Counter) -> Self {
@@ -177,6 +234,13 @@ impl Series {
 }
 
 impl Store {
+    /// What is printed, in the order in which it was defined.
+    fn known(&self) -> Vec<(MetricType, Box<str>)> {
+        let mut known: Vec<_> = self.by_name.iter().map(|(of, metric)| (metric.before, of.clone())).collect();
+        known.sort_unstable_by_key(|(before, _)| *before);
+        known.into_iter().map(|(_, of)| of).collect()
+    }
+
     /// Whether this filter may make a series more; says so where it may not.
     fn has_room_for(&mut self, filter: &str) -> bool {
         let full = self.by_name.len() >= MOST_METRICS;
@@ -212,6 +276,11 @@ fn signed(value: u64) -> f64 {
     value.cast_signed() as f64
 }
 
+fn key(Printed { name, labels }: Printed) -> Key {
+    let labels: Vec<_> = labels.into_iter().map(|(name, value)| Label::new(String::from(name), value)).collect();
+    Key::from_parts(name, labels)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -230,6 +299,33 @@ mod tests {
         }
         assert!(define("k", 0).is_none(), "there is an end for all together");
         assert_eq!(metrics.0.lock().unwrap().by_name.len(), MOST_METRICS);
+    }
+
+    #[test]
+    fn other_tags_rename_what_is_there() {
+        let metrics = GuestMetrics::default();
+        let tags = |regex: &str| vec![MetricTag { name: "id".into(), regex: regex::Regex::new(regex).unwrap() }];
+        let first = metrics.define("f", MetricType::Counter, b"n_id=1").unwrap().unwrap();
+        metrics.define("f", MetricType::Gauge, b"plain").unwrap();
+        first.increment(2).unwrap();
+        let renamed = |tags: &[MetricTag]| {
+            let mut all = None;
+            metrics.tag(tags, |renamed| all = Some(renamed.to_vec()));
+            all
+        };
+        let labelled = Key::from_parts("n", vec![Label::new("id", "1")]);
+        let plain = Key::from_name("n_id_1");
+        let there = Renamed { from: plain.clone(), to: labelled.clone() };
+        assert_eq!(renamed(&tags("(_id=([0-9]+))")), Some(vec![there]));
+        assert_eq!(renamed(&tags("(_id=([0-9]+))")), None, "the same tags");
+        metrics.define("f", MetricType::Counter, b"n_id=2").unwrap();
+        let again = metrics.define("f", MetricType::Counter, b"n_id=1").unwrap().unwrap();
+        assert!(again.value() == Ok(2) && Arc::ptr_eq(&first, &again));
+        let back = [
+            Renamed { from: labelled, to: plain },
+            Renamed { from: Key::from_parts("n", vec![Label::new("id", "2")]), to: Key::from_name("n_id_2") },
+        ];
+        assert_eq!(renamed(&[]), Some(back.to_vec()));
     }
 
     #[test]

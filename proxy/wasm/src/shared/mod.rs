@@ -12,7 +12,7 @@ pub(crate) mod refused;
 
 pub use data::{KEY, MOST_BYTES as MOST_DATA_BYTES, SharedData};
 pub(crate) use metrics::REFUSED;
-pub use metrics::{GuestMetrics, MOST_METRICS, MOST_OF_ONE, Numbers, WHOLE_NUMBERS};
+pub use metrics::{GuestMetrics, MOST_METRICS, MOST_OF_ONE, Numbers, Renamed, WHOLE_NUMBERS};
 pub use queue::{
     MESSAGE, MOST_BYTES as MOST_QUEUED_BYTES, MOST_ITEMS, MOST_NAME, MOST_QUEUE_BYTES, MOST_QUEUES, Queues, Ready,
 };

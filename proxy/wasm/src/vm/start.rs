@@ -110,7 +110,7 @@ impl StartError {
     pub fn is_of_the_configuration(&self) -> bool {
         match self {
             Self::Failed(Failure { callback, cause: Cause::Trap, .. }, _) | Self::Refused(callback, _) => {
-                ["proxy_on_configure", "proxy_validate_configuration"].contains(callback)
+                *callback == "proxy_on_configure"
             }
             Self::Failed(..) | Self::Instantiate(_) | Self::NoRoom(..) | Self::NoClock(_) | Self::Export(_) => false,
         }
@@ -210,7 +210,7 @@ impl Machine {
     /// Why it does not start. A plugin that only refused leaves a machine that serves those that were in it before; after
     /// anything else it is dead.
     pub fn add_root(&self, plugin: &Arc<Plugin>, services: Option<Services>) -> Result<u32, StartError> {
-        let (id, first, trial, sizes) = {
+        let (id, first, sizes) = {
             let mut store = self.store.borrow_mut();
             let host = store.data_mut();
             let first = host.last_context == 0;
@@ -222,9 +222,9 @@ impl Machine {
             host.limiter.account().is_joined(true);
             let size = |bytes: &Bytes| u32::try_from(bytes.len()).unwrap_or(u32::MAX);
             let sizes = (size(&host.spec.configuration), size(&plugin.configuration));
-            (id, first, host.stage == Stage::Trial, sizes)
+            (id, first, sizes)
         };
-        let begun = self.begin_root(plugin, id, first, trial, sizes);
+        let begun = self.begin_root(plugin, id, first, sizes);
         let complaint = {
             let mut store = self.store.borrow_mut();
             let host = store.data_mut();
@@ -238,16 +238,9 @@ impl Machine {
         begun.map(|()| id).map_err(|error| error.saying(complaint))
     }
 
-    fn begin_root(
-        &self,
-        plugin: &Plugin,
-        id: u32,
-        first: bool,
-        trial: bool,
-        sizes: (u32, u32),
-    ) -> Result<(), StartError> {
+    fn begin_root(&self, plugin: &Plugin, id: u32, first: bool, sizes: (u32, u32)) -> Result<(), StartError> {
         let budget = Budget(plugin.limits.start);
-        let Callbacks { context_create, vm_start, validate_configuration, configure, .. } = &self.callbacks;
+        let Callbacks { context_create, vm_start, configure, .. } = &self.callbacks;
         if let Some(create) = context_create {
             self.begin("proxy_on_context_create", create, budget, id, (id, 0), Shown::Nothing)?;
         }
@@ -255,14 +248,10 @@ impl Machine {
             let name = "proxy_on_vm_start";
             accepted(name, self.begin(name, vm_start, budget, id, (id, sizes.0), Shown::Nothing)?)?;
         }
-        let shown = || Shown::PluginConfiguration(plugin.configuration.clone());
-        if let Some(validate) = validate_configuration.as_ref().filter(|_| trial) {
-            let name = "proxy_validate_configuration";
-            accepted(name, self.begin(name, validate, budget, id, (id, sizes.1), shown())?)?;
-        }
         if let Some(configure) = configure {
             let name = "proxy_on_configure";
-            accepted(name, self.begin(name, configure, budget, id, (id, sizes.1), shown())?)?;
+            let shown = Shown::PluginConfiguration(plugin.configuration.clone());
+            accepted(name, self.begin(name, configure, budget, id, (id, sizes.1), shown)?)?;
         }
         Ok(())
     }
