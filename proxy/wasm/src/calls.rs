@@ -33,6 +33,8 @@ pub enum Told {
     NoRoom,
     /// As many as may be are under way.
     TooMany,
+    /// No request can be made of what one says.
+    Unsayable,
 }
 
 /// Streams that are over and that no guest has closed, of one machine: what is remembered of them costs little, and a guest that

@@ -250,7 +250,7 @@ pub(super) fn redirect(
     parts: &request::Parts,
     survey: Survey,
 ) -> Result<Answer, ProxyError> {
-    let target = Target::of(parts)?;
+    let target = Target::left(parts);
     let peer = exchange.connection.peer(&exchange.listener);
     // Not the request's own scheme: a client may write what it likes there.
     let scheme = exchange.listener.forwarding.client(&parts.headers, survey, &peer).scheme;

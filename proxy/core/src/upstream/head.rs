@@ -1,19 +1,20 @@
 //! Between the request's canonical form and what HTTP/1.1 and HTTP/2 put on the wire.
 //!
 //! Pure. Canonical is what either codec of the downstream side yields: origin-form with Host, or scheme, authority, path and
-//! query in the URI without Host (CONNECT: the authority alone is enough); no hop-by-hop field.
+//! query in the URI without Host (CONNECT: the authority alone is enough); no hop-by-hop field. A filter may name a host that no
+//! URI can say, of any bytes that a field can have: that is always origin-form with Host.
 
 use super::{HostField, host_core::HostCore};
 use h2::ext::Protocol;
 use http::{
     HeaderMap, HeaderValue, Method, Request, Uri, Version,
     header::{CONNECTION, HOST, SEC_WEBSOCKET_KEY, TE, UPGRADE},
-    uri::{Authority, InvalidUri, PathAndQuery, Scheme},
+    uri::{Authority, PathAndQuery, Scheme},
 };
 use std::net::SocketAddr;
 
 /// Gives a request the host that its upstream shall see, in whichever form it names one.
-pub(super) fn set_endpoint<B>(request: &mut Request<B>, to: &HostCore, field: HostField) -> Result<(), InvalidUri> {
+pub(super) fn set_endpoint<B>(request: &mut Request<B>, to: &HostCore, field: HostField) -> Result<(), NoSuchHost> {
     let named = || request.uri().authority().is_some() || request.headers().contains_key(HOST);
     let tunnel = request.method() == Method::CONNECT && request.uri().path_and_query().is_none();
     if tunnel || (field == HostField::Request && named()) {
@@ -26,19 +27,25 @@ pub(super) fn set_endpoint<B>(request: &mut Request<B>, to: &HostCore, field: Ho
     set
 }
 
-/// Gives a request another host: in its URI where it has an authority, in Host otherwise.
+/// A host that this request cannot be given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct NoSuchHost;
+
+/// Gives a request another host: in its URI where it has an authority and a URI can say this one, in Host otherwise.
 ///
 /// # Errors
 ///
-/// When `host` is no authority; the URI is lost then.
-pub(crate) fn set_host(uri: &mut Uri, headers: &mut HeaderMap, host: &HeaderValue) -> Result<(), InvalidUri> {
+/// When CONNECT would have no authority, or the map is full; the URI is lost then.
+pub(crate) fn set_host(uri: &mut Uri, headers: &mut HeaderMap, host: &HeaderValue) -> Result<(), NoSuchHost> {
     if uri.authority().is_none() {
-        headers.insert(HOST, host.clone());
-        return Ok(());
+        return put_host(headers, host);
     }
     let mut parts = std::mem::take(uri).into_parts();
     let scheme_and_path = parts.scheme.is_some() && parts.path_and_query.is_some();
-    let authority = Authority::try_from(host.as_bytes())?;
+    let Ok(authority) = Authority::try_from(host.as_bytes()) else {
+        *uri = Uri::from(parts.path_and_query.filter(|_| scheme_and_path).ok_or(NoSuchHost)?);
+        return put_host(headers, host);
+    };
     headers.remove(HOST);
     *uri = if scheme_and_path {
         parts.authority = Some(authority);
@@ -48,6 +55,10 @@ pub(crate) fn set_host(uri: &mut Uri, headers: &mut HeaderMap, host: &HeaderValu
         Uri::from(authority)
     };
     Ok(())
+}
+
+fn put_host(headers: &mut HeaderMap, host: &HeaderValue) -> Result<(), NoSuchHost> {
+    headers.try_insert(HOST, host.clone()).map(|_| ()).map_err(|_| NoSuchHost)
 }
 
 /// What [`to_http1`] took from a request that its HTTP/1.1 form does not say.
@@ -124,12 +135,20 @@ pub(super) fn from_http1<B>(mut request: Request<B>, given: Given) -> Request<B>
     request
 }
 
-/// The target with scheme and authority, as HTTP/2 says it: from Host, where the request came by HTTP/1.1.
+/// The target with scheme and authority, as HTTP/2 says it: from Host, where the request came by HTTP/1.1. A Host that no URI can
+/// say stays, and the target has no authority.
 fn absolute_form(uri: &Uri, headers: &mut HeaderMap, secure: bool) -> Option<Uri> {
     let host = headers.remove(HOST);
     let mut parts = uri.clone().into_parts();
     if parts.authority.is_none() {
-        parts.authority = Some(Authority::try_from(host?.as_bytes()).ok()?);
+        let host = host?;
+        match Authority::try_from(host.as_bytes()) {
+            Ok(authority) => parts.authority = Some(authority),
+            Err(_) => {
+                put_host(headers, &host).ok()?;
+                return parts.path_and_query.map(Uri::from);
+            }
+        }
     }
     // The server knows what it is spoken to by; what the client used is told by X-Forwarded-Proto.
     if secure {
@@ -142,6 +161,9 @@ fn absolute_form(uri: &Uri, headers: &mut HeaderMap, secure: bool) -> Option<Uri
 
 /// The head of a request as the HTTP/2 codec takes it, on a connection that is `secure` or not; `None` when it names no
 /// authority.
+///
+/// `:authority` is a URI's for the codec. A host that no URI can say goes as `host` without it, which RFC 9113 §8.3.1 allows who
+/// translates from HTTP/1, and servers take for the same; the codec knows such requests by their version. Their `:scheme` is `http`.
 pub(super) fn to_http2(
     method: &Method,
     uri: &Uri,
@@ -151,7 +173,7 @@ pub(super) fn to_http2(
 ) -> Option<Request<()>> {
     let uri = absolute_form(uri, &mut headers, secure)?;
     let mut head = Request::new(());
-    *head.version_mut() = Version::HTTP_2;
+    *head.version_mut() = if uri.authority().is_some() { Version::HTTP_2 } else { Version::HTTP_11 };
     *head.headers_mut() = headers;
     match upgrade {
         Some(protocol) => {
@@ -228,6 +250,30 @@ mod tests {
         to_http1(&mut written, None, ADDRESS).unwrap();
         assert_eq!(written.headers()[HOST], "127.0.0.1:8080");
         assert!(to_http2(&Method::GET, &Uri::from_static("/x"), HeaderMap::new(), None, false).is_none());
+    }
+
+    #[test]
+    fn a_host_that_no_uri_can_say_is_a_field() {
+        for host in [&b""[..], b"outbound|80||x.svc", b"a b", b"a/b", b"\xff", b"a:b:c"] {
+            let host = HeaderValue::from_bytes(host).unwrap();
+            for (method, uri, upgrade) in [
+                (Method::GET, "/x?y", None),
+                (Method::GET, "http://a/x?y", None),
+                (Method::CONNECT, "http://a/x?y", Some(HeaderValue::from_static("websocket"))),
+            ] {
+                let mut asked = request(method.clone(), uri);
+                let mut uri = std::mem::take(asked.uri_mut());
+                set_host(&mut uri, asked.headers_mut(), &host).unwrap();
+                *asked.uri_mut() = uri;
+                let head = to_http2(&method, asked.uri(), asked.headers().clone(), upgrade.as_ref(), true).unwrap();
+                assert_eq!((head.uri().to_string().as_str(), &head.headers()[HOST]), ("/x?y", &host));
+                assert_eq!(head.version(), Version::HTTP_11, "the codec takes it without an authority");
+                to_http1(&mut asked, upgrade.as_ref(), ADDRESS).unwrap();
+                assert_eq!((asked.uri().to_string().as_str(), &asked.headers()[HOST]), ("/x?y", &host));
+            }
+            let (mut tunnel, mut headers) = (Uri::from_static("a:443"), HeaderMap::new());
+            assert_eq!(set_host(&mut tunnel, &mut headers, &host), Err(NoSuchHost));
+        }
     }
 
     #[test]

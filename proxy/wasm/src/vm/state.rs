@@ -18,6 +18,7 @@ use http::{HeaderMap, StatusCode};
 use pillion_core::exchange::filter::{Metadata, Services, Stream};
 use std::{
     collections::HashMap,
+    fmt,
     hash::{BuildHasherDefault, Hasher},
     rc::Weak,
     sync::{
@@ -374,6 +375,19 @@ impl Host {
                 "a call is refused the filter: it has limits.calls of {} under way on this worker; raise that if so many are meant; \
                  further ones are not logged",
                 plugin.limits.calls
+            );
+        }
+    }
+
+    /// No request can be made of what a plugin's call says: logged once.
+    #[cold]
+    pub fn unsayable(&mut self, root: u32, why: &dyn fmt::Display) {
+        let Some(plugin) = self.root_of(root).map(|root| Arc::clone(&root.plugin)) else { return };
+        if self.calls.tell(Told::Unsayable, root) == Seen::First {
+            tracing::warn!(
+                filter = %plugin.name,
+                "a call of the filter is not sent, for no request can be made of what it says: {why}; it is refused, or answered by \
+                 400 or by the gRPC status 14; further ones are not logged"
             );
         }
     }

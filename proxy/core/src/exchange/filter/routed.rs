@@ -54,7 +54,7 @@ impl Shared {
     }
 
     fn found(&self, head: &request::Parts) -> Option<Found<'_>> {
-        let target = receive::Target::of(head).ok()?;
+        let target = receive::Target::left(head);
         self.listener.routes.find(&target.view(head, self.connection.local))
     }
 }

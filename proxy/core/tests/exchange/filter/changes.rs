@@ -160,6 +160,82 @@ fn what_filters_set_is_cleaned_by_the_clients_rules() {
     );
 }
 
+/// As in Envoy: what clients name is judged, what filters make of it goes on and chooses the route.
+#[test]
+fn a_filter_may_name_any_host_and_the_route_is_chosen_by_it() {
+    let named = Rc::<RefCell<String>>::default();
+    let name = Rc::clone(&named);
+    script("a", move |event, stream| {
+        if let Event::RequestHeaders(_) = event {
+            stream.headers(Map::RequestHeaders, |head| head.replace(b":authority", name.borrow().as_bytes())).unwrap();
+        }
+        Do::Continue
+    });
+    let routes = "      - match: { host: '*-canary' }
+        cluster: up
+        request_headers: { set: { x-route: canary } }
+      - match: { host: localhost }
+        cluster: up
+        request_headers: { set: { x-route: local } }
+      - match: { host: 'to-*' }
+        redirect: { scheme: https }
+      - match: { prefix: / }
+        cluster: up
+        request_headers: { set: { x-route: any } }";
+    let cases = [
+        ("localhost:18000-canary", "canary", ":authority"),
+        ("localhost-canary:80", "canary", ":authority"),
+        ("outbound|80||x-canary", "canary", "host"),
+        ("localhost:18000", "local", ":authority"),
+        ("localhost:x", "any", ":authority"),
+        ("a b", "any", "host"),
+        ("", "any", "host"),
+    ];
+    let note = Rc::clone(&named);
+    run(
+        Setup { routes, ..ONE },
+        |_, _| echo(),
+        |world| async move {
+            for (host, route, _) in cases {
+                named.replace(host.to_owned());
+                let seen = get(&world, "/x").await.body;
+                for part in [format!("\r\nhost: {host}\r\n"), format!("\r\nx-route: {route}\r\n")] {
+                    assert!(seen.contains(&part), "{part}: {seen}");
+                }
+            }
+            for (host, location) in [("to-b c:80", "https://to-b c:80/x"), ("to-b:x", "https://to-b:x/x")] {
+                named.replace(host.to_owned());
+                assert_eq!(get(&world, "/x").await.field("location"), Some(location));
+            }
+            // A client is judged as ever.
+            for host in ["localhost:18000-canary", "a b", "outbound|80||x", ""] {
+                assert_eq!(ask(&world, &format!("GET / HTTP/1.1\r\nhost: {host}\r\n\r\n")).await.status, 400, "{host}");
+            }
+        },
+    );
+    run(
+        Setup { routes, ..ONE_H2 },
+        |_, _| h2_server(tell),
+        |world| async move {
+            let mut client = http2(&world).await;
+            for (host, route, said) in cases {
+                note.replace(host.to_owned());
+                let asked = request("GET", "/x").body(()).unwrap();
+                let (seen, _) = body(fetch(&mut client, asked).await.unwrap().body_mut()).await.unwrap();
+                for seen in [seen, get(&world, "/x").await.body] {
+                    assert!(seen.contains(&format!("x-route: {route}\n")), "{host}: {seen}");
+                    let (line, field) = (format!("GET http://{host}/x\n"), format!("\nhost: {host}\n"));
+                    assert_eq!(
+                        (seen.contains(&line), seen.contains(&field)),
+                        (said != "host", said == "host"),
+                        "{seen}"
+                    );
+                }
+            }
+        },
+    );
+}
+
 #[test]
 fn a_trace_that_a_filter_makes_has_no_body() {
     script("a", |event, stream| {
