@@ -19,7 +19,7 @@ use crate::{
     downstream::admit::Denied,
     error::ProxyError,
     exchange::{
-        filter::LocalReply,
+        filter::{LocalReply, MOST_NAMES},
         head::grpc::{self, GrpcStatus},
         prepare::render,
     },
@@ -227,10 +227,11 @@ pub(super) fn local(exchange: &mut Exchange, reply: LocalReply, flag: Option<Res
             header::CONTENT_TYPE if !std::mem::replace(&mut typed, true) => {
                 response.headers_mut().insert(name, value);
             }
-            name => {
-                // A head that is full stays as it is.
+            // A head that is full stays as it is.
+            name if response.headers().keys_len() < MOST_NAMES => {
                 response.headers_mut().try_append(name, value).ok();
             }
+            _ => {}
         }
     }
     let (head, body) = response.map(Incoming::Full).into_parts();

@@ -7,7 +7,7 @@
 use super::{HostField, host_core::HostCore};
 use h2::ext::Protocol;
 use http::{
-    HeaderMap, HeaderValue, Method, Request, Uri, Version,
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version,
     header::{CONNECTION, HOST, SEC_WEBSOCKET_KEY, TE, UPGRADE},
     uri::{Authority, PathAndQuery, Scheme},
 };
@@ -58,7 +58,7 @@ pub(crate) fn set_host(uri: &mut Uri, headers: &mut HeaderMap, host: &HeaderValu
 }
 
 fn put_host(headers: &mut HeaderMap, host: &HeaderValue) -> Result<(), NoSuchHost> {
-    headers.try_insert(HOST, host.clone()).map(|_| ()).map_err(|_| NoSuchHost)
+    put(headers, HOST, host.clone()).ok_or(NoSuchHost)
 }
 
 /// What [`to_http1`] took from a request that its HTTP/1.1 form does not say.
@@ -70,6 +70,7 @@ pub(super) struct Given {
 
 /// Writes `request` the HTTP/1.1 way: origin-form and Host (RFC 9112 §3.2), `Connection` for what it names. A request
 /// that came by HTTP/1.1 is already so. One that names no host at all, as HTTP/1.0 may, gets the address it goes to.
+/// `None`: a field does not fit into the map.
 pub(super) fn to_http1<B>(
     request: &mut Request<B>,
     upgrade: Option<&HeaderValue>,
@@ -80,16 +81,14 @@ pub(super) fn to_http1<B>(
     let given = Given {
         method: extended.then(|| std::mem::replace(request.method_mut(), Method::GET)),
         uri: match request.uri().authority() {
-            Some(authority) => {
-                Some(HeaderValue::from_str(authority.as_str()).ok()?).map(|host| origin_form(request, host))
-            }
+            Some(authority) => Some(origin_form(request, HeaderValue::from_str(authority.as_str()).ok()?)?),
             None => None,
         },
     };
     *request.version_mut() = Version::HTTP_11;
     let headers = request.headers_mut();
     if given.uri.is_none() && !headers.contains_key(HOST) {
-        headers.insert(HOST, HeaderValue::from_str(&address.to_string()).ok()?);
+        put(headers, HOST, HeaderValue::from_str(&address.to_string()).ok()?)?;
     }
     // RFC 9110 §7.8 and §10.1.4: both fields must be named in Connection.
     let connection = match (upgrade, headers.contains_key(TE)) {
@@ -99,16 +98,21 @@ pub(super) fn to_http1<B>(
         (Some(_), true) => Some(HeaderValue::from_static("upgrade, te")),
     };
     if let Some(connection) = connection {
-        headers.insert(CONNECTION, connection);
+        put(headers, CONNECTION, connection)?;
     }
     if let Some(protocol) = upgrade {
-        headers.insert(UPGRADE, protocol.clone());
+        put(headers, UPGRADE, protocol.clone())?;
     }
     Some(given)
 }
 
+/// Sets a field; `None`: the map is full, as a filter may leave it.
+fn put(headers: &mut HeaderMap, name: HeaderName, value: HeaderValue) -> Option<()> {
+    headers.try_insert(name, value).ok().map(|_| ())
+}
+
 /// Makes the target one of origin form (CONNECT: authority form); what it was before.
-fn origin_form<B>(request: &mut Request<B>, host: HeaderValue) -> Uri {
+fn origin_form<B>(request: &mut Request<B>, host: HeaderValue) -> Option<Uri> {
     let before = request.uri().clone();
     let parts = std::mem::take(request.uri_mut()).into_parts();
     *request.uri_mut() = match (request.method() == Method::CONNECT, parts.authority, parts.path_and_query) {
@@ -116,8 +120,8 @@ fn origin_form<B>(request: &mut Request<B>, host: HeaderValue) -> Uri {
         (_, _, Some(target)) => Uri::from(target),
         (_, _, None) => Uri::from(PathAndQuery::from_static("/")),
     };
-    request.headers_mut().insert(HOST, host);
-    before
+    put(request.headers_mut(), HOST, host)?;
+    Some(before)
 }
 
 /// Undoes [`to_http1`] for a request that was handed back.
@@ -274,6 +278,18 @@ mod tests {
             let (mut tunnel, mut headers) = (Uri::from_static("a:443"), HeaderMap::new());
             assert_eq!(set_host(&mut tunnel, &mut headers, &host), Err(NoSuchHost));
         }
+    }
+
+    #[test]
+    fn a_map_that_a_filter_left_full_is_refused_and_no_panic() {
+        let mut full = request(Method::GET, "http://a/x");
+        let mut names = (0..).map(|number| HeaderName::try_from(format!("x-{number}")).unwrap());
+        while full.headers_mut().try_insert(names.next().unwrap(), HeaderValue::from_static("")).is_ok() {}
+        assert!(to_http1(&mut full.clone(), None, ADDRESS).is_none());
+        let (mut uri, mut headers) = (full.uri().clone(), full.headers().clone());
+        assert_eq!(set_host(&mut uri, &mut headers, &HeaderValue::from_static("a b")), Err(NoSuchHost));
+        *full.uri_mut() = Uri::from_static("/x");
+        assert!(to_http1(&mut full, None, ADDRESS).is_none());
     }
 
     #[test]
