@@ -23,6 +23,7 @@
 //! | `/kit.Kit/Alone`, `/kit.Kit/Gone` | gRPC: a head alone without a status, HTTP status 200 or 404 |
 //! | `/kit.Kit/Absent`, `/kit.Kit/Denied` | 404 without gRPC; trailers alone, HTTP status 403, status 16 `who` |
 //! | `/bytes/1` | a byte, even and odd by turns |
+//! | `/asked`, `/kit.Kit/Asked` | the authority it was for, as body or message |
 //! | anything else | 200, `x-kit-up: yes`, body `hello` |
 
 use super::secure::Secure;
@@ -232,9 +233,14 @@ fn grpc_first(head: &http::request::Parts, mut respond: h2::server::SendResponse
 }
 
 fn note(record: &Record, head: &http::request::Parts, line: String) {
-    let named = head.headers.get("host").and_then(|host| host.to_str().ok());
-    let host = head.uri.authority().map(http::uri::Authority::as_str).or(named).unwrap_or("");
-    record.lock().unwrap_or_else(PoisonError::into_inner).push((host.to_owned(), line));
+    let host = String::from_utf8_lossy(asked(head)).into_owned();
+    record.lock().unwrap_or_else(PoisonError::into_inner).push((host, line));
+}
+
+/// The authority that it was for.
+fn asked(head: &http::request::Parts) -> &[u8] {
+    let named = || head.headers.get("host").map_or(&b""[..], HeaderValue::as_bytes);
+    head.uri.authority().map_or_else(named, |authority| authority.as_str().as_bytes())
 }
 
 fn describe(head: &http::request::Parts, body: Option<&[u8]>, trailers: &HeaderMap) -> String {
@@ -284,6 +290,16 @@ async fn answer(
         "/kit.Kit/Alone" => full(200, Bytes::new()),
         "/kit.Kit/Gone" => full(404, Bytes::new()),
         "/kit.Kit/Denied" => grpc_alone(403, "16", "who"),
+        "/asked" => full(200, Bytes::copy_from_slice(asked(&head))),
+        "/kit.Kit/Asked" => {
+            let asked = asked(&head);
+            let message = [&[0][..], &(asked.len() as u32).to_be_bytes(), asked].concat();
+            let mut trailers = HeaderMap::new();
+            trailers.insert("grpc-status", HeaderValue::from_static("0"));
+            let mut response = streamed(vec![message.into()], trailers);
+            response.headers_mut().insert("content-type", HeaderValue::from_static("application/grpc"));
+            response
+        }
         "/echo" => streamed(vec![body], trailers),
         "/trailers" => {
             let mut trailers = HeaderMap::new();

@@ -145,13 +145,16 @@ fn a_targets_limit_that_is_not_written_follows_that_of_the_head() {
 fn hosts_are_lower_cased_and_expressions_match_the_whole() {
     let config = from_text(
         "listeners: [{name: a, address: 0.0.0.0:1, routes: [\
-           {match: {host: [API.Example.COM, '*.X', '[::0:1]'], regex: '/a|/b'}, respond: {status: 200}}]}]",
+           {match: {host: [API.Example.COM, '*.X', '[::0:1]', '*-Canary', 'Api-*', 'a.b.*'], regex: '/a|/b'}, respond: {status: 200}}]}]",
     );
     let matcher = &config.listeners[0].routes[0].matcher;
     let hosts = [
         HostPattern::Exact("api.example.com".into()),
         HostPattern::Suffix(".x".into()),
         HostPattern::Exact("[::1]".into()),
+        HostPattern::Suffix("-canary".into()),
+        HostPattern::Prefix("api-".into()),
+        HostPattern::Prefix("a.b.".into()),
     ];
     assert_eq!(matcher.hosts, hosts);
     let PathMatch::Regex(regex) = &matcher.path else { panic!("{:?}", matcher.path) };

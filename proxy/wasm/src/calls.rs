@@ -35,6 +35,8 @@ pub enum Told {
     TooMany,
     /// A stream's state is full.
     State,
+    /// No request can be made of what one says.
+    Unsayable,
 }
 
 /// Streams that are over and that no guest has closed, of one machine: what is remembered of them costs little, and a guest that

@@ -110,6 +110,7 @@ fn yaml(cases: &[Loaded<'_>], upstream: &Upstream, ready: SocketAddr) -> String 
     for (name, address, h2) in [
         ("origin", upstream.address, false),
         ("origin-h2", upstream.address, true),
+        ("origin:h2", upstream.address, true),
         ("bytes", upstream.bytes, false),
         ("dead", dead, true),
         // The name that the SDKs' examples call.
@@ -184,6 +185,9 @@ const CONNECTION_MANAGER: &str = r#"      - name: envoy.filters.network.http_con
           route_config:
             name: kit-routes
             virtual_hosts:
+            - name: canary
+              domains: ["*-canary", "canary-*"]
+              routes: [{ name: canary-route, match: { prefix: / }, direct_response: { status: 211, body: { inline_string: canary } } }]
             - name: kit-host
               domains: ["*"]
               routes:

@@ -100,6 +100,7 @@ fn yaml(cases: &[Loaded<'_>], upstream: &Upstream, admin: SocketAddr) -> String 
     for (name, address, more) in [
         ("origin", upstream.address, ""),
         ("origin-h2", upstream.address, ", protocol: http2"),
+        ("\"origin:h2\"", upstream.address, ", protocol: http2"),
         ("bytes", upstream.bytes, ""),
         ("dead", dead, ", protocol: http2"),
         ("httpbin", upstream.address, ""),
@@ -131,6 +132,7 @@ fn yaml(cases: &[Loaded<'_>], upstream: &Upstream, admin: SocketAddr) -> String 
 
 const ROUTES: &str = "    routes:
       - { name: by-header, match: { prefix: /, headers: { x-kit-route: other } }, respond: { status: 210, body: other, content_type: text/plain } }
+      - { name: canary-route, match: { host: ['*-canary', 'canary-*'] }, respond: { status: 211, body: canary, content_type: text/plain } }
       - { name: h2-route, match: { prefix: /h2/ }, rewrite: { prefix: / }, cluster: origin-h2 }
       - { name: dead-route, match: { prefix: /dead }, cluster: dead }
       - { name: tls-route, match: { prefix: /tls }, cluster: origin-tls }

@@ -9,7 +9,7 @@ use std::{
 
 impl FromText for HostPattern {
     fn words() -> Cow<'static, str> {
-        "a host such as example.com, *.example.com or [2001:db8::7]".into()
+        "a host such as example.com, *.example.com, *-canary, api-* or [2001:db8::7]".into()
     }
 
     fn from_text(text: &str) -> Result<Self, String> {
@@ -43,16 +43,18 @@ impl FromText for HostPattern {
         {
             return Err(Self::expected(text, &format!("a host has no port here, every port matches: write {host}")));
         }
-        let (name, suffix) = match text.strip_prefix("*.") {
-            Some(name) => (name, true),
-            None => (text, false),
+        type Kind = fn(String) -> HostPattern;
+        // A dot beside the star ends a label.
+        let (rest, name, kind): (&str, &str, Kind) = match (text.strip_prefix('*'), text.strip_suffix('*')) {
+            (Some(rest), _) => (rest, rest.strip_prefix('.').unwrap_or(rest), Self::Suffix),
+            (None, Some(rest)) => (rest, rest.strip_suffix('.').unwrap_or(rest), Self::Prefix),
+            (None, None) => (text, text, Self::Exact),
         };
-        if name.contains('*') {
-            return Err(Self::expected(text, "a star stands alone in the first label"));
+        if rest.contains('*') {
+            return Err(Self::expected(text, "one star stands at the beginning or at the end"));
         }
         host_name(name).map_err(|remedy| Self::expected(text, &remedy))?;
-        let name = name.to_ascii_lowercase();
-        Ok(if suffix { Self::Suffix(format!(".{name}")) } else { Self::Exact(name) })
+        Ok(kind(rest.to_ascii_lowercase()))
     }
 }
 

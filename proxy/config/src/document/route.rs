@@ -84,7 +84,7 @@ impl Default for Route {
 #[derive(Debug, Default)]
 #[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields, default))]
 pub(crate) struct Match {
-    /// A host, or a list of which any: `api.example.com`, `*.example.com` (one label or more before the rest), `[2001:db8::7]`. Without port: every port matches. Absent: any host.
+    /// A host, or a list of which any: `api.example.com`, `*.example.com`, `*-canary` (something before the rest), `api-*` (something behind it), `[2001:db8::7]`. Without port: every port matches; what a filter wrote behind the colon that is no number is part of the name. Absent: any host.
     pub host: Field<Either<HostPattern, Vec<Field<Scalar<HostPattern>>>>>,
     /// Where the connection was going, or a list of which any: `10.0.0.7:80`, `10.96.0.0/16`, `[2001:db8::/32]:80`, `:8080`. What its client connected to, for listeners that capture and for those on every address. Absent: anywhere.
     pub destination: Field<Either<Destination, Vec<Field<Scalar<Destination>>>>>,

@@ -83,7 +83,7 @@ fields! { DestinationRoute { address, cluster, clusters } }
 #[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields, default))]
 #[cfg_attr(test, schemars(extend("required" = ["name"])))]
 pub(crate) struct ServerNameRoute {
-    /// A name, or a list of which any: `api.example.com`, `*.example.com` (one label or more before the rest).
+    /// A name, or a list of which any: `api.example.com`, `*.example.com` (one label or more before the rest), `*-x.example.com`, `api-*`.
     pub name: Field<Either<HostPattern, Vec<Field<Scalar<HostPattern>>>>>,
     /// The cluster that gets the connections.
     pub cluster: Text<Name>,

@@ -197,8 +197,9 @@ fn redirect(
     let host_at = redirect.host.place().unwrap_or(at);
     let host = redirect.host.value().and_then(|host| match host {
         HostPattern::Exact(host) => Some(host),
-        HostPattern::Suffix(suffix) => {
-            cx.error(host_at, format!("a redirect leads to one host; write {} without the star", &suffix[1..]));
+        HostPattern::Suffix(part) | HostPattern::Prefix(part) => {
+            let name = part.trim_matches(['.', '-']);
+            cx.error(host_at, format!("a redirect leads to one host; write {name} without the star"));
             None
         }
     });

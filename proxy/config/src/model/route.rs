@@ -70,8 +70,10 @@ impl RouteMatch {
 pub enum HostPattern {
     /// Exactly this name or address.
     Exact(String),
-    /// `*.suffix`: one label or more before `.suffix`; held here with its leading dot.
+    /// `*` and this, such as `.example.com` or `-canary`: something before it.
     Suffix(String),
+    /// This and `*`, such as `api.` or `api-`: something behind it.
+    Prefix(String),
 }
 
 /// A path, matched after cleaning and without its query.

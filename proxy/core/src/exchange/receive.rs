@@ -93,6 +93,12 @@ impl<'a> Target<'a> {
         })
     }
 
+    /// What a request is aimed at that was let in, as filters left it.
+    pub(super) fn left(parts: &'a request::Parts) -> Self {
+        let authority = target::Authority::of(&parts.uri, &parts.headers);
+        Self { authority, path_and_query: path_and_query(parts) }
+    }
+
     /// What routing looks at.
     pub(super) fn view(&self, parts: &'a request::Parts, destination: SocketAddr) -> RequestView<'a> {
         let (path, query) = split(self.path_and_query);

@@ -19,7 +19,7 @@ use crate::{
     downstream::admit::Denied,
     error::ProxyError,
     exchange::{
-        filter::LocalReply,
+        filter::{LocalReply, MOST_NAMES},
         head::grpc::{self, GrpcStatus},
         prepare::render,
     },
@@ -227,10 +227,11 @@ pub(super) fn local(exchange: &mut Exchange, reply: LocalReply, flag: Option<Res
             header::CONTENT_TYPE if !std::mem::replace(&mut typed, true) => {
                 response.headers_mut().insert(name, value);
             }
-            name => {
-                // A head that is full stays as it is.
+            // A head that is full stays as it is.
+            name if response.headers().keys_len() < MOST_NAMES => {
                 response.headers_mut().try_append(name, value).ok();
             }
+            _ => {}
         }
     }
     let (head, body) = response.map(Incoming::Full).into_parts();
@@ -250,7 +251,7 @@ pub(super) fn redirect(
     parts: &request::Parts,
     survey: Survey,
 ) -> Result<Answer, ProxyError> {
-    let target = Target::of(parts)?;
+    let target = Target::left(parts);
     let peer = exchange.connection.peer(&exchange.listener);
     // Not the request's own scheme: a client may write what it likes there.
     let scheme = exchange.listener.forwarding.client(&parts.headers, survey, &peer).scheme;

@@ -1,19 +1,20 @@
 //! Between the request's canonical form and what HTTP/1.1 and HTTP/2 put on the wire.
 //!
 //! Pure. Canonical is what either codec of the downstream side yields: origin-form with Host, or scheme, authority, path and
-//! query in the URI without Host (CONNECT: the authority alone is enough); no hop-by-hop field.
+//! query in the URI without Host (CONNECT: the authority alone is enough); no hop-by-hop field. A filter may name a host that no
+//! URI can say, of any bytes that a field can have: that is always origin-form with Host.
 
 use super::{HostField, host_core::HostCore};
 use h2::ext::Protocol;
 use http::{
-    HeaderMap, HeaderValue, Method, Request, Uri, Version,
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version,
     header::{CONNECTION, HOST, SEC_WEBSOCKET_KEY, TE, UPGRADE},
-    uri::{Authority, InvalidUri, PathAndQuery, Scheme},
+    uri::{Authority, PathAndQuery, Scheme},
 };
 use std::net::SocketAddr;
 
 /// Gives a request the host that its upstream shall see, in whichever form it names one.
-pub(super) fn set_endpoint<B>(request: &mut Request<B>, to: &HostCore, field: HostField) -> Result<(), InvalidUri> {
+pub(super) fn set_endpoint<B>(request: &mut Request<B>, to: &HostCore, field: HostField) -> Result<(), NoSuchHost> {
     let named = || request.uri().authority().is_some() || request.headers().contains_key(HOST);
     let tunnel = request.method() == Method::CONNECT && request.uri().path_and_query().is_none();
     if tunnel || (field == HostField::Request && named()) {
@@ -26,19 +27,25 @@ pub(super) fn set_endpoint<B>(request: &mut Request<B>, to: &HostCore, field: Ho
     set
 }
 
-/// Gives a request another host: in its URI where it has an authority, in Host otherwise.
+/// A host that this request cannot be given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct NoSuchHost;
+
+/// Gives a request another host: in its URI where it has an authority and a URI can say this one, in Host otherwise.
 ///
 /// # Errors
 ///
-/// When `host` is no authority; the URI is lost then.
-pub(crate) fn set_host(uri: &mut Uri, headers: &mut HeaderMap, host: &HeaderValue) -> Result<(), InvalidUri> {
+/// When CONNECT would have no authority, or the map is full; the URI is lost then.
+pub(crate) fn set_host(uri: &mut Uri, headers: &mut HeaderMap, host: &HeaderValue) -> Result<(), NoSuchHost> {
     if uri.authority().is_none() {
-        headers.insert(HOST, host.clone());
-        return Ok(());
+        return put_host(headers, host);
     }
     let mut parts = std::mem::take(uri).into_parts();
     let scheme_and_path = parts.scheme.is_some() && parts.path_and_query.is_some();
-    let authority = Authority::try_from(host.as_bytes())?;
+    let Ok(authority) = Authority::try_from(host.as_bytes()) else {
+        *uri = Uri::from(parts.path_and_query.filter(|_| scheme_and_path).ok_or(NoSuchHost)?);
+        return put_host(headers, host);
+    };
     headers.remove(HOST);
     *uri = if scheme_and_path {
         parts.authority = Some(authority);
@@ -50,6 +57,10 @@ pub(crate) fn set_host(uri: &mut Uri, headers: &mut HeaderMap, host: &HeaderValu
     Ok(())
 }
 
+fn put_host(headers: &mut HeaderMap, host: &HeaderValue) -> Result<(), NoSuchHost> {
+    put(headers, HOST, host.clone()).ok_or(NoSuchHost)
+}
+
 /// What [`to_http1`] took from a request that its HTTP/1.1 form does not say.
 #[derive(Debug, Clone)]
 pub(super) struct Given {
@@ -59,6 +70,7 @@ pub(super) struct Given {
 
 /// Writes `request` the HTTP/1.1 way: origin-form and Host (RFC 9112 §3.2), `Connection` for what it names. A request
 /// that came by HTTP/1.1 is already so. One that names no host at all, as HTTP/1.0 may, gets the address it goes to.
+/// `None`: a field does not fit into the map.
 pub(super) fn to_http1<B>(
     request: &mut Request<B>,
     upgrade: Option<&HeaderValue>,
@@ -69,16 +81,14 @@ pub(super) fn to_http1<B>(
     let given = Given {
         method: extended.then(|| std::mem::replace(request.method_mut(), Method::GET)),
         uri: match request.uri().authority() {
-            Some(authority) => {
-                Some(HeaderValue::from_str(authority.as_str()).ok()?).map(|host| origin_form(request, host))
-            }
+            Some(authority) => Some(origin_form(request, HeaderValue::from_str(authority.as_str()).ok()?)?),
             None => None,
         },
     };
     *request.version_mut() = Version::HTTP_11;
     let headers = request.headers_mut();
     if given.uri.is_none() && !headers.contains_key(HOST) {
-        headers.insert(HOST, HeaderValue::from_str(&address.to_string()).ok()?);
+        put(headers, HOST, HeaderValue::from_str(&address.to_string()).ok()?)?;
     }
     // RFC 9110 §7.8 and §10.1.4: both fields must be named in Connection.
     let connection = match (upgrade, headers.contains_key(TE)) {
@@ -88,16 +98,21 @@ pub(super) fn to_http1<B>(
         (Some(_), true) => Some(HeaderValue::from_static("upgrade, te")),
     };
     if let Some(connection) = connection {
-        headers.insert(CONNECTION, connection);
+        put(headers, CONNECTION, connection)?;
     }
     if let Some(protocol) = upgrade {
-        headers.insert(UPGRADE, protocol.clone());
+        put(headers, UPGRADE, protocol.clone())?;
     }
     Some(given)
 }
 
+/// Sets a field; `None`: the map is full, as a filter may leave it.
+fn put(headers: &mut HeaderMap, name: HeaderName, value: HeaderValue) -> Option<()> {
+    headers.try_insert(name, value).ok().map(|_| ())
+}
+
 /// Makes the target one of origin form (CONNECT: authority form); what it was before.
-fn origin_form<B>(request: &mut Request<B>, host: HeaderValue) -> Uri {
+fn origin_form<B>(request: &mut Request<B>, host: HeaderValue) -> Option<Uri> {
     let before = request.uri().clone();
     let parts = std::mem::take(request.uri_mut()).into_parts();
     *request.uri_mut() = match (request.method() == Method::CONNECT, parts.authority, parts.path_and_query) {
@@ -105,8 +120,8 @@ fn origin_form<B>(request: &mut Request<B>, host: HeaderValue) -> Uri {
         (_, _, Some(target)) => Uri::from(target),
         (_, _, None) => Uri::from(PathAndQuery::from_static("/")),
     };
-    request.headers_mut().insert(HOST, host);
-    before
+    put(request.headers_mut(), HOST, host)?;
+    Some(before)
 }
 
 /// Undoes [`to_http1`] for a request that was handed back.
@@ -124,12 +139,20 @@ pub(super) fn from_http1<B>(mut request: Request<B>, given: Given) -> Request<B>
     request
 }
 
-/// The target with scheme and authority, as HTTP/2 says it: from Host, where the request came by HTTP/1.1.
+/// The target with scheme and authority, as HTTP/2 says it: from Host, where the request came by HTTP/1.1. A Host that no URI can
+/// say stays, and the target has no authority.
 fn absolute_form(uri: &Uri, headers: &mut HeaderMap, secure: bool) -> Option<Uri> {
     let host = headers.remove(HOST);
     let mut parts = uri.clone().into_parts();
     if parts.authority.is_none() {
-        parts.authority = Some(Authority::try_from(host?.as_bytes()).ok()?);
+        let host = host?;
+        match Authority::try_from(host.as_bytes()) {
+            Ok(authority) => parts.authority = Some(authority),
+            Err(_) => {
+                put_host(headers, &host).ok()?;
+                return parts.path_and_query.map(Uri::from);
+            }
+        }
     }
     // The server knows what it is spoken to by; what the client used is told by X-Forwarded-Proto.
     if secure {
@@ -142,6 +165,9 @@ fn absolute_form(uri: &Uri, headers: &mut HeaderMap, secure: bool) -> Option<Uri
 
 /// The head of a request as the HTTP/2 codec takes it, on a connection that is `secure` or not; `None` when it names no
 /// authority.
+///
+/// `:authority` is a URI's for the codec. A host that no URI can say goes as `host` without it, which RFC 9113 §8.3.1 allows who
+/// translates from HTTP/1, and servers take for the same; the codec knows such requests by their version. Their `:scheme` is `http`.
 pub(super) fn to_http2(
     method: &Method,
     uri: &Uri,
@@ -151,7 +177,7 @@ pub(super) fn to_http2(
 ) -> Option<Request<()>> {
     let uri = absolute_form(uri, &mut headers, secure)?;
     let mut head = Request::new(());
-    *head.version_mut() = Version::HTTP_2;
+    *head.version_mut() = if uri.authority().is_some() { Version::HTTP_2 } else { Version::HTTP_11 };
     *head.headers_mut() = headers;
     match upgrade {
         Some(protocol) => {
@@ -228,6 +254,42 @@ mod tests {
         to_http1(&mut written, None, ADDRESS).unwrap();
         assert_eq!(written.headers()[HOST], "127.0.0.1:8080");
         assert!(to_http2(&Method::GET, &Uri::from_static("/x"), HeaderMap::new(), None, false).is_none());
+    }
+
+    #[test]
+    fn a_host_that_no_uri_can_say_is_a_field() {
+        for host in [&b""[..], b"outbound|80||x.svc", b"a b", b"a/b", b"\xff", b"a:b:c"] {
+            let host = HeaderValue::from_bytes(host).unwrap();
+            for (method, uri, upgrade) in [
+                (Method::GET, "/x?y", None),
+                (Method::GET, "http://a/x?y", None),
+                (Method::CONNECT, "http://a/x?y", Some(HeaderValue::from_static("websocket"))),
+            ] {
+                let mut asked = request(method.clone(), uri);
+                let mut uri = std::mem::take(asked.uri_mut());
+                set_host(&mut uri, asked.headers_mut(), &host).unwrap();
+                *asked.uri_mut() = uri;
+                let head = to_http2(&method, asked.uri(), asked.headers().clone(), upgrade.as_ref(), true).unwrap();
+                assert_eq!((head.uri().to_string().as_str(), &head.headers()[HOST]), ("/x?y", &host));
+                assert_eq!(head.version(), Version::HTTP_11, "the codec takes it without an authority");
+                to_http1(&mut asked, upgrade.as_ref(), ADDRESS).unwrap();
+                assert_eq!((asked.uri().to_string().as_str(), &asked.headers()[HOST]), ("/x?y", &host));
+            }
+            let (mut tunnel, mut headers) = (Uri::from_static("a:443"), HeaderMap::new());
+            assert_eq!(set_host(&mut tunnel, &mut headers, &host), Err(NoSuchHost));
+        }
+    }
+
+    #[test]
+    fn a_map_that_a_filter_left_full_is_refused_and_no_panic() {
+        let mut full = request(Method::GET, "http://a/x");
+        let mut names = (0..).map(|number| HeaderName::try_from(format!("x-{number}")).unwrap());
+        while full.headers_mut().try_insert(names.next().unwrap(), HeaderValue::from_static("")).is_ok() {}
+        assert!(to_http1(&mut full.clone(), None, ADDRESS).is_none());
+        let (mut uri, mut headers) = (full.uri().clone(), full.headers().clone());
+        assert_eq!(set_host(&mut uri, &mut headers, &HeaderValue::from_static("a b")), Err(NoSuchHost));
+        *full.uri_mut() = Uri::from_static("/x");
+        assert!(to_http1(&mut full, None, ADDRESS).is_none());
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod answers;
 mod answers_grpc;
+mod authority;
 mod calls;
 mod calls_hold;
 mod changes;

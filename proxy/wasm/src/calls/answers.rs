@@ -144,12 +144,18 @@ pub(super) fn stream_failed(machine: &Machine, root: u32, token: u32, error: &Ca
     machine.grpc_closed(root, token, status, message.into_bytes());
 }
 
-/// Has it logged where the guest's own limit is why a call failed.
+/// Has it logged where the guest's own limit, or what it said, is why a call failed.
 fn tell(machine: &Machine, root: u32, error: &CallError) {
     match error {
+        error if error.is_unwritable() => machine.unsayable(root, error),
         CallError::TooLarge => machine.answer_too_large(root),
         CallError::NoRoom(_) => machine.no_room(root),
-        CallError::Timeout | CallError::Late | CallError::Upstream(_) | CallError::Broken | CallError::Gone => {}
+        CallError::Timeout
+        | CallError::Late
+        | CallError::Upstream(_)
+        | CallError::Unwritable(_)
+        | CallError::Broken
+        | CallError::Gone => {}
     }
 }
 

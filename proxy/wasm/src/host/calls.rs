@@ -64,7 +64,10 @@ fn services(host: &Host) -> Result<Option<Services>, Status> {
 fn refused(host: &mut Host, refused: CallRefused) -> Status {
     match refused {
         CallRefused::UnknownCluster | CallRefused::NotAllowed | CallRefused::TooLarge => Status::BadArgument,
-        CallRefused::Malformed => Status::InternalFailure,
+        CallRefused::Malformed => {
+            host.unsayable(host.root_id(), &refused);
+            Status::InternalFailure
+        }
         CallRefused::TooMany => {
             host.too_many(host.root_id());
             Status::InternalFailure
@@ -110,8 +113,8 @@ pub(super) fn http_call(
         return Err(Status::BadArgument.into());
     }
     let body = slice(memory, body, body_length)?;
-    let needed = [&b":method"[..], b":path", b":authority"];
-    if needed.into_iter().any(|name| !headers.iter().any(|(known, _)| known.eq_ignore_ascii_case(name))) {
+    let says = |name: &[u8]| headers.iter().any(|(known, _)| known.eq_ignore_ascii_case(name));
+    if !(says(b":method") && says(b":path") && (says(b":authority") || says(b"host"))) {
         return Err(Status::BadArgument.into());
     }
     // Envoy counts with a sign.

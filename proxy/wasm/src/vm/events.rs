@@ -14,7 +14,7 @@ use crate::{
 };
 use bytes::Bytes;
 use pillion_core::exchange::filter::{Failed, Metadata};
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 use wasmtime::{TypedFunc, WasmParams};
 
 /// What `proxy_get_status` says of an HTTP call whose answer broke off: Envoy's number.
@@ -81,6 +81,13 @@ impl Machine {
     pub(crate) fn no_room(&self, root: u32) {
         if let Ok(mut store) = self.store.try_borrow_mut() {
             store.data_mut().no_room(root);
+        }
+    }
+
+    /// No request can be made of what a plugin's call says: logged once.
+    pub(crate) fn unsayable(&self, root: u32, why: &dyn fmt::Display) {
+        if let Ok(mut store) = self.store.try_borrow_mut() {
+            store.data_mut().unsayable(root, why);
         }
     }
 

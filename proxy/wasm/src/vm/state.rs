@@ -18,6 +18,7 @@ use http::{HeaderMap, StatusCode};
 use pillion_core::exchange::filter::{Metadata, Services, Stream};
 use std::{
     collections::HashMap,
+    fmt,
     hash::{BuildHasherDefault, Hasher},
     rc::Weak,
     sync::{
@@ -391,6 +392,19 @@ impl Host {
                 filter = %plugin.name,
                 "a property is refused the filter: what the filters of one stream set has 1,024 keys and 4 MiB at most, and less where the \
                  process is short of memory; an SDK may end the filter for that; further ones are not logged"
+            );
+        }
+    }
+
+    /// No request can be made of what a plugin's call says: logged once.
+    #[cold]
+    pub fn unsayable(&mut self, root: u32, why: &dyn fmt::Display) {
+        let Some(plugin) = self.root_of(root).map(|root| Arc::clone(&root.plugin)) else { return };
+        if self.calls.tell(Told::Unsayable, root) == Seen::First {
+            tracing::warn!(
+                filter = %plugin.name,
+                "a call of the filter is not sent, for no request can be made of what it says: {why}; it is refused, or answered by \
+                 400 or by the gRPC status 14; further ones are not logged"
             );
         }
     }

@@ -79,6 +79,25 @@ fn an_answer_larger_than_the_filter_takes_is_none_and_is_logged_once() {
 }
 
 #[test]
+fn a_call_of_which_no_request_can_be_made_is_logged_once() {
+    for (path, status, words) in [("/a bc", 201, ":path"), ("/ab\\0d\\0a", 418, "cannot be said")] {
+        let text = caller(&cluster()).replace(":path\\00/call", &format!(":path\\00{path}"));
+        let ((), said) = warned(|| {
+            run(vec![Guest::new("odd", text)], async |world| {
+                for _ in 0..2 {
+                    assert_eq!(world.get("/").await.status, status);
+                }
+                assert_eq!(world.last(), "", "no server was asked");
+            });
+        });
+        assert_eq!(said.len(), 1, "{said:?}");
+        for word in ["odd", "is not sent", words] {
+            assert!(said[0].contains(word), "{said:?}");
+        }
+    }
+}
+
+#[test]
 fn calls_hold_so_many_bytes_and_what_is_refused_is_logged_once() {
     let called = cluster();
     // Three calls of almost 4 MiB each, of which half of the memory's 16 MiB holds two; answers what they say, added up.

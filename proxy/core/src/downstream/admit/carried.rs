@@ -7,7 +7,7 @@
 use super::{Admission, Attributes, Connection, Decision, Denied, Distrust, Fact, attributes, gets_round, shut_out};
 use crate::{
     drain::{Control, Signal, Subject},
-    exchange::route::RequestView,
+    exchange::{head::target::Authority, route::RequestView},
     snapshot::ListenerSnapshot,
     upstream::Server,
 };
@@ -215,11 +215,10 @@ impl Subject for Carried {
 /// A request's head as rules see it, its path cleaned before.
 fn view(parts: &request::Parts, destination: SocketAddr) -> RequestView<'_> {
     let target = parts.uri.path_and_query();
-    let from_field = || parts.headers.get(http::header::HOST).and_then(|host| host.to_str().ok());
     RequestView {
         method: &parts.method,
         destination,
-        host: parts.uri.authority().map(|authority| authority.as_str()).or_else(from_field).unwrap_or_default(),
+        host: Authority::of(&parts.uri, &parts.headers).map_or("", |authority| authority.host),
         path: target.map_or("", |target| target.path()),
         query: target.and_then(|target| target.query()),
         headers: &parts.headers,

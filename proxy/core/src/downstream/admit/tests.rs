@@ -80,6 +80,7 @@ fn plainly(rules: &[AuthorizationRule], facts: &Facts) -> Decision {
             facts.server_name.map(str::to_ascii_lowercase).is_some_and(|name| match pattern {
                 HostPattern::Exact(exact) => name == *exact,
                 HostPattern::Suffix(suffix) => name.len() > suffix.len() && name.ends_with(&**suffix),
+                HostPattern::Prefix(prefix) => name.len() > prefix.len() && name.starts_with(&**prefix),
             })
         };
         let asked = |wanted: &RouteMatch| match &facts.request {
@@ -173,6 +174,7 @@ fn rule() -> impl Strategy<Value = AuthorizationRule> {
         HostPattern::Exact("api.example.com".into()),
         HostPattern::Suffix(".example.com".into()),
         HostPattern::Exact("other.org".into()),
+        HostPattern::Prefix("other.".into()),
     ];
     (
         any::<(bool, bool)>(),

@@ -69,7 +69,7 @@ fn look(
         return Ok((Onward { parts, changed, route }, Vec::new()));
     }
     // By the head as filters left it: a route may ask for the fields that go later.
-    let target = receive::Target::of(&parts)?;
+    let target = receive::Target::left(&parts);
     let view = target.view(&parts, exchange.connection.facts.local);
     let Some(found) = listener.routes.find(&view) else {
         routed::nowhere(exchange, chain);

@@ -69,6 +69,7 @@ pub use body::Filtered;
 pub use buffer::Buffer;
 pub use facts::Facts;
 pub(crate) use facts::Told;
+pub(in crate::exchange) use headers::MOST_NAMES;
 pub(crate) use headers::WireOrder;
 pub use headers::{HeadFault, Headers, Map};
 pub(crate) use metadata::LastRead;

@@ -73,7 +73,7 @@ impl Shared {
 
     fn found(&self, head: &mut request::Parts) -> Option<Found<'_>> {
         receive::clean(&self.listener.model.http, head).ok()?;
-        let target = receive::Target::of(head).ok()?;
+        let target = receive::Target::left(head);
         self.listener.routes.find(&target.view(head, self.connection.local))
     }
 

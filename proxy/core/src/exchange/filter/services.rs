@@ -12,6 +12,7 @@ pub use grpc::{GrpcCall, GrpcEvent, GrpcEvents, GrpcReply, GrpcStream, Metadata}
 pub use holding::{Bound, Holds, NoRoom};
 pub use http::{HttpCall, HttpReply};
 
+use super::HeadFault;
 use crate::{
     exchange::head::grpc::GrpcStatus,
     upstream::{Cause, ConnectError, RequestError},
@@ -85,6 +86,9 @@ pub enum CallError {
     /// No endpoint, no connection, no response.
     #[error("upstream: {0}")]
     Upstream(#[from] Cause),
+    /// No request can be made of what it says; no server was asked.
+    #[error("{0}")]
+    Unwritable(HeadFault),
     /// The response broke off.
     #[error("the response broke off")]
     Broken,
@@ -100,6 +104,12 @@ pub enum CallError {
 }
 
 impl CallError {
+    /// Whether no request could be made of what it says.
+    #[must_use]
+    pub fn is_unwritable(&self) -> bool {
+        matches!(self, Self::Unwritable(_) | Self::Upstream(Cause::Request(RequestError::Unwritable)))
+    }
+
     /// What Envoy gives a filter in place of a response: status and body. `None`: a response had begun, and its filter is told
     /// of none.
     #[must_use]
@@ -112,6 +122,8 @@ impl CallError {
         let (gone, bad, late) = (StatusCode::SERVICE_UNAVAILABLE, StatusCode::BAD_GATEWAY, StatusCode::GATEWAY_TIMEOUT);
         let cause = match self {
             Self::Timeout => return Some((late, "upstream request timeout")),
+            // As Envoy answers what its codec does not write.
+            Self::Unwritable(_) => return Some((StatusCode::BAD_REQUEST, "")),
             Self::Late | Self::Broken | Self::TooLarge | Self::NoRoom(_) | Self::Gone => return None,
             Self::Upstream(cause) => cause,
         };
@@ -132,7 +144,6 @@ impl CallError {
             )
             | Cause::UpgradeUnsupported => (gone, reset!("remote connection failure")),
             Cause::Request(error) => match error {
-                // As Envoy answers what its codec does not write.
                 RequestError::Unwritable => (StatusCode::BAD_REQUEST, ""),
                 RequestError::Stalled => (late, "upstream request timeout"),
                 RequestError::StreamReset(_) => (gone, reset!("remote reset")),
@@ -157,14 +168,14 @@ impl CallError {
     pub fn as_grpc(&self) -> (u32, String) {
         let (status, message) = match (self.as_response(), self) {
             // What the codec does not write never was a request.
-            (_, Self::Upstream(Cause::Request(RequestError::Unwritable))) => {
-                (GrpcStatus::Unavailable, self.to_string())
-            }
+            (_, error) if error.is_unwritable() => (GrpcStatus::Unavailable, self.to_string()),
             (Some((status, text)), _) => (GrpcStatus::from_http(status), text.to_owned()),
             (None, Self::Late) => (GrpcStatus::Internal, "response_timeout".to_owned()),
             (None, Self::Broken) => (GrpcStatus::Internal, self.to_string()),
             (None, Self::TooLarge | Self::NoRoom(_)) => (GrpcStatus::ResourceExhausted, self.to_string()),
-            (None, Self::Timeout | Self::Upstream(_) | Self::Gone) => (GrpcStatus::Unavailable, self.to_string()),
+            (None, Self::Timeout | Self::Upstream(_) | Self::Unwritable(_) | Self::Gone) => {
+                (GrpcStatus::Unavailable, self.to_string())
+            }
         };
         (status.code().into(), message)
     }

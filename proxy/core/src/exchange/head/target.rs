@@ -11,12 +11,12 @@ use http::{
 };
 use std::net::Ipv6Addr;
 
-/// A host and an optional port, checked (RFC 3986 §3.2 without user information).
+/// A host and an optional port, checked (RFC 3986 §3.2 without user information) where clients name them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Authority<'a> {
-    /// As the client wrote it.
+    /// As it was written.
     pub text: &'a str,
-    /// The host in the client's spelling; an IPv6 address in its brackets.
+    /// The host in the same spelling; an IPv6 address in its brackets.
     pub host: &'a str,
     /// The port, where one is written.
     pub port: Option<u16>,
@@ -49,6 +49,16 @@ impl<'a> Authority<'a> {
             (true, Ok(port)) => Ok(Self { text, host, port }),
             (false, _) | (_, Err(_)) => Err(HeadRefusal::HostMalformed),
         }
+    }
+
+    /// What stands in a request that was let in and that filters may have changed since: what they name may be no such thing, and
+    /// is a host as a whole then. `None`: the request names none, or one that is no text.
+    pub fn of(uri: &'a Uri, headers: &'a HeaderMap) -> Option<Self> {
+        let text = match uri.authority() {
+            Some(authority) => authority.as_str(),
+            None => std::str::from_utf8(headers.get(header::HOST)?.as_bytes()).ok()?,
+        };
+        Some(Self::parse(text.as_bytes()).unwrap_or(Self { text, host: text, port: None }))
     }
 
     /// The same as the value of a `Host` field.
@@ -104,13 +114,7 @@ pub fn authority<'a>(
     uri: &'a Uri,
     headers: &'a HeaderMap,
 ) -> Result<Option<Authority<'a>>, HeadRefusal> {
-    let implied = match uri.scheme_str() {
-        Some("http") => Some(80),
-        Some("https") => Some(443),
-        Some(_) => return Err(HeadRefusal::SchemeUnknown),
-        None if *method == Method::CONNECT => uri.port_u16(),
-        None => None,
-    };
+    let implied = implied_port(method, uri)?;
     let target = match uri.authority() {
         Some(authority) => Some(Authority::parse(authority.as_str().as_bytes())?),
         None => None,
@@ -127,6 +131,17 @@ pub fn authority<'a>(
         (None, None) => Err(HeadRefusal::HostMissing),
         (Some(_), None) if version == Version::HTTP_11 => Err(HeadRefusal::HostMissing),
         (Some(named), _) | (None, Some(named)) => Ok(Some(named)),
+    }
+}
+
+/// The port of a host without one, as far as the target tells.
+pub fn implied_port(method: &Method, uri: &Uri) -> Result<Option<u16>, HeadRefusal> {
+    match uri.scheme_str() {
+        Some("http") => Ok(Some(80)),
+        Some("https") => Ok(Some(443)),
+        Some(_) => Err(HeadRefusal::SchemeUnknown),
+        None if *method == Method::CONNECT => Ok(uri.port_u16()),
+        None => Ok(None),
     }
 }
 

@@ -17,6 +17,11 @@ pub(crate) struct Hosts {
     parents: Vec<Option<GroupId>>,
     longest_exact: usize,
     longest_suffix: usize,
+    /// Whether a suffix begins within a label.
+    within_labels: bool,
+    longest_prefix: usize,
+    /// The groups of prefixes.
+    prefixes: Vec<GroupId>,
 }
 
 struct Named {
@@ -26,11 +31,20 @@ struct Named {
 
 const EXACT: u8 = 0;
 const SUFFIX: u8 = 1;
+const PREFIX: u8 = 2;
 
 impl Hosts {
     /// Groups for these patterns and the one for any host.
     pub(crate) fn new<'a>(patterns: impl Iterator<Item = &'a HostPattern>) -> Self {
-        let mut hosts = Self { patterns: Index::new(), parents: vec![None], longest_exact: 0, longest_suffix: 0 };
+        let mut hosts = Self {
+            patterns: Index::new(),
+            parents: vec![None],
+            longest_exact: 0,
+            longest_suffix: 0,
+            within_labels: false,
+            longest_prefix: 0,
+            prefixes: Vec::new(),
+        };
         let mut named = Vec::new();
         for pattern in patterns {
             let fresh = GroupId(hosts.parents.len() as u32);
@@ -43,17 +57,29 @@ impl Hosts {
                 hosts.parents.push(Some(ANY));
                 let longest = match pattern {
                     HostPattern::Exact(_) => &mut hosts.longest_exact,
-                    HostPattern::Suffix(_) => &mut hosts.longest_suffix,
+                    HostPattern::Suffix(suffix) => {
+                        hosts.within_labels |= !suffix.starts_with('.');
+                        &mut hosts.longest_suffix
+                    }
+                    HostPattern::Prefix(_) => {
+                        hosts.prefixes.push(fresh);
+                        &mut hosts.longest_prefix
+                    }
                 };
                 *longest = (*longest).max(key(pattern).len());
                 named.push(pattern);
             }
         }
         for (at, pattern) in named.into_iter().enumerate() {
-            hosts.parents[at + 1] = Some(hosts.suffix_of(key(pattern)));
+            let parent = match pattern {
+                HostPattern::Exact(_) | HostPattern::Suffix(_) => hosts.suffix_of(key(pattern)),
+                HostPattern::Prefix(prefix) => hosts.prefix_of(prefix),
+            };
+            hosts.parents[at + 1] = Some(parent);
         }
         hosts.patterns.shrink();
         hosts.parents.shrink_to_fit();
+        hosts.prefixes.shrink_to_fit();
         hosts
     }
 
@@ -62,9 +88,14 @@ impl Hosts {
         self.parents.len()
     }
 
-    /// The next less specific group for the same host.
-    pub(super) fn parent(&self, group: GroupId) -> Option<GroupId> {
-        self.parents[group.0 as usize]
+    /// The next less specific group for a host that is in this one, too.
+    pub(super) fn next(&self, group: GroupId, host: &str) -> Option<GroupId> {
+        let next = self.parents[group.0 as usize];
+        // Which prefix a host has, no name or suffix of it tells.
+        if self.longest_prefix > 0 && next == Some(ANY) && !self.prefixes.contains(&group) {
+            return Some(self.prefix_of(bare(host)));
+        }
+        next
     }
 
     /// The group made for a pattern.
@@ -83,22 +114,43 @@ impl Hosts {
                 return held.group;
             }
         }
-        self.suffix_of(host)
+        match self.suffix_of(host) {
+            ANY if self.longest_prefix > 0 => self.prefix_of(host),
+            found => found,
+        }
     }
 
-    /// The group of the longest `*.suffix` that covers more than the suffix itself, or the one for any host.
+    /// The group of the longest suffix that covers more than the suffix itself, or the one for any host.
     fn suffix_of(&self, host: &str) -> GroupId {
         let mut best = ANY;
         let mut hash = Rolling::new(0);
         for (taken, byte) in folded_from_the_right(host).enumerate().take(self.longest_suffix) {
             hash.push(byte);
             let at = host.len() - taken - 1;
-            if byte != b'.' || at == 0 {
+            if !(byte == b'.' || self.within_labels) || at == 0 {
                 continue;
             }
             let suffix = &host.as_bytes()[at..];
             let held = self.patterns.get(hash.value(SUFFIX), |held| {
                 matches!(&held.pattern, HostPattern::Suffix(name) if name.as_bytes().eq_ignore_ascii_case(suffix))
+            });
+            if let Some(held) = held {
+                best = held.group;
+            }
+        }
+        best
+    }
+
+    /// The group of the longest prefix that covers more than the prefix itself, or the one for any host.
+    #[cold]
+    fn prefix_of(&self, host: &str) -> GroupId {
+        let mut best = ANY;
+        let mut hash = Rolling::new(0);
+        for (at, byte) in host.bytes().enumerate().take(self.longest_prefix.min(host.len().saturating_sub(1))) {
+            hash.push(byte.to_ascii_lowercase());
+            let prefix = &host.as_bytes()[..=at];
+            let held = self.patterns.get(hash.value(PREFIX), |held| {
+                matches!(&held.pattern, HostPattern::Prefix(name) if name.as_bytes().eq_ignore_ascii_case(prefix))
             });
             if let Some(held) = held {
                 best = held.group;
@@ -115,8 +167,8 @@ fn bare(host: &str) -> &str {
         return rest.split_once(']').map_or(host, |(address, _)| address);
     }
     let name = match host.split_once(':') {
-        // More than one colon without brackets is an address, not a name with a port.
-        Some((name, port)) if !port.contains(':') => name,
+        // More than one colon without brackets is an address, not a name with a port; and what a filter put behind one may be none.
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
         Some(_) | None => host,
     };
     name.strip_suffix('.').unwrap_or(name)
@@ -129,7 +181,7 @@ fn unbracketed(host: &str) -> &str {
 fn key(pattern: &HostPattern) -> &str {
     match pattern {
         HostPattern::Exact(name) => unbracketed(name),
-        HostPattern::Suffix(suffix) => suffix,
+        HostPattern::Suffix(part) | HostPattern::Prefix(part) => part,
     }
 }
 
@@ -140,6 +192,11 @@ fn hash(pattern: &HostPattern) -> u64 {
             let mut hash = Rolling::new(0);
             folded_from_the_right(suffix).for_each(|byte| hash.push(byte));
             hash.value(SUFFIX)
+        }
+        HostPattern::Prefix(prefix) => {
+            let mut hash = Rolling::new(0);
+            prefix.bytes().for_each(|byte| hash.push(byte.to_ascii_lowercase()));
+            hash.value(PREFIX)
         }
     }
 }
@@ -172,6 +229,7 @@ mod tests {
             ("[::1", "[::1"),
             ("", ""),
             (":80", ""),
+            ("localhost:18000-canary", "localhost:18000-canary"),
         ] {
             assert_eq!(bare(host), expected, "{host}");
         }
@@ -190,7 +248,7 @@ mod tests {
         let hosts = Hosts::new(patterns.iter());
         let chain = |host: &str| {
             let mut groups = vec![hosts.find(host)];
-            while let Some(parent) = hosts.parent(groups[groups.len() - 1]) {
+            while let Some(parent) = hosts.next(groups[groups.len() - 1], host) {
                 groups.push(parent);
             }
             groups.into_iter().map(|group| group.0).collect::<Vec<_>>()
@@ -206,6 +264,43 @@ mod tests {
             ("com", vec![0]),
             ("[2001:DB8::1]:80", vec![5, 0]),
             ("2001:db8::1", vec![5, 0]),
+            ("", vec![0]),
+        ] {
+            assert_eq!(chain(host), expected, "{host}");
+        }
+    }
+
+    /// As Envoy's domains: a whole name, then the longest suffix, then the longest prefix, each with something for the star.
+    #[test]
+    fn stars_stand_at_either_end_and_within_labels() {
+        let patterns = [
+            HostPattern::Suffix("-canary".into()),
+            HostPattern::Suffix(".example.com".into()),
+            HostPattern::Suffix("-b.example.com".into()),
+            HostPattern::Prefix("api.".into()),
+            HostPattern::Prefix("api.example".into()),
+            HostPattern::Exact("api.example.com".into()),
+            HostPattern::Prefix("a".into()),
+        ];
+        let hosts = Hosts::new(patterns.iter());
+        let chain = |host: &str| {
+            let mut groups = vec![hosts.find(host)];
+            while let Some(next) = hosts.next(groups[groups.len() - 1], host) {
+                groups.push(next);
+            }
+            groups.into_iter().map(|group| group.0).collect::<Vec<_>>()
+        };
+        for (host, expected) in [
+            ("localhost:18000-Canary", vec![1, 0]),
+            ("localhost-canary:80", vec![1, 0]),
+            ("-canary", vec![0]),
+            ("A-B.example.com", vec![3, 2, 7, 0]),
+            ("x.example.com", vec![2, 0]),
+            ("api.example.com", vec![6, 2, 5, 4, 7, 0]),
+            ("API.example.org", vec![5, 4, 7, 0]),
+            ("api.", vec![7, 0]),
+            ("api.x-canary", vec![1, 4, 7, 0]),
+            ("a", vec![0]),
             ("", vec![0]),
         ] {
             assert_eq!(chain(host), expected, "{host}");

@@ -103,7 +103,7 @@ pub fn location(redirect: &Redirect, from: RedirectFrom<'_>, policy: &PathPolicy
     let target = finished(&new, query, policy)?;
 
     let scheme = redirect.scheme.unwrap_or(from.scheme);
-    let asked = from.authority;
+    let asked = from.authority.filter(|asked| !asked.host.is_empty());
     let (host, port) = match (&redirect.host, asked) {
         (Some(host), _) => split_port(host),
         (None, Some(asked)) if scheme == from.scheme => (asked.host, asked.port),

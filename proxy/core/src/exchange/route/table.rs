@@ -137,7 +137,7 @@ impl RouteTable {
             if let Some(at) = self.find_in(group, view) {
                 return Some(self.found(at, view.path));
             }
-            next = self.hosts.parent(group);
+            next = self.hosts.next(group, view.host);
         }
         None
     }

@@ -1,7 +1,7 @@
 //! What filters do to fields: add, replace, remove, replace all.
 
 use super::{
-    Changed, Headers, WireOrder, one_place,
+    Changed, Headers, MOST_NAMES, WireOrder, one_place,
     pseudo::{Line, Pseudo, Set},
 };
 use bytes::Bytes;
@@ -20,11 +20,13 @@ impl Headers {
         }
         match (HeaderName::from_bytes(name), HeaderValue::from_bytes(value)) {
             (Ok(known), Ok(kept)) if self.joins(&known, &kept) => {}
-            (Ok(known), Ok(kept)) => match self.fields.try_append(known.clone(), kept) {
-                Ok(again) => WireOrder::appended(&mut self.order, &known, again, &self.fields),
-                // A map that is full (32 768 names) has bounds of its own: no codec sends such a head.
-                Err(_) => self.keep_unsayable(name, value),
-            },
+            (Ok(known), Ok(kept)) if self.fields.keys_len() < MOST_NAMES => {
+                match self.fields.try_append(known.clone(), kept) {
+                    Ok(again) => WireOrder::appended(&mut self.order, &known, again, &self.fields),
+                    Err(_) => self.keep_unsayable(name, value),
+                }
+            }
+            // And no codec sends such a head.
             _ => self.keep_unsayable(name, value),
         }
     }

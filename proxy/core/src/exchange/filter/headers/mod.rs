@@ -59,6 +59,9 @@ pub(in crate::exchange::filter) enum Plain {
     Response(StatusCode),
 }
 
+/// Names with which filters may fill a map. It holds 24,576, and what the proxy itself puts in must fit: that panics where it does not.
+pub(in crate::exchange) const MOST_NAMES: usize = 24_000;
+
 /// A name and a value, whatever bytes they are.
 type Pair = (Box<[u8]>, Box<[u8]>);
 

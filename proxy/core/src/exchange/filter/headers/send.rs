@@ -48,10 +48,13 @@ impl Headers {
             }
             Set::Removed => return Err(HeadFault::NoMethod),
         }
+        let host_kept = authority == Set::Kept;
         match authority {
             Set::Kept => {}
+            // Whatever a field can be, as in Envoy: what clients name is judged, what filters make of it is theirs.
             Set::To(host) => {
                 let host = HeaderValue::from_maybe_shared(host).map_err(|_| wrong(":authority")())?;
+                let host = trimmed(&host).unwrap_or(host);
                 set_host(&mut head.uri, &mut head.headers, &host).map_err(|_| wrong(":authority")())?;
             }
             Set::Removed => return Err(HeadFault::NoAuthority),
@@ -75,7 +78,11 @@ impl Headers {
         }
         one_length(&head.headers)?;
         trim(&mut head.headers);
-        target::authority(&head.method, head.version, &head.uri, &head.headers).map_err(|_| wrong(":authority")())?;
+        let judged = match host_kept {
+            true => target::authority(&head.method, head.version, &head.uri, &head.headers).map(|_| ()),
+            false => target::implied_port(&head.method, &head.uri).map(|_| ()),
+        };
+        judged.map_err(|_| wrong(":authority")())?;
         Ok(head)
     }
 
@@ -148,14 +155,19 @@ fn named(name: &[u8]) -> Box<str> {
 /// White space around a value is none of it (RFC 9110 §5.5), and makes an HTTP/2 message malformed (RFC 9113 §8.2.1).
 fn trim(headers: &mut HeaderMap) {
     for value in headers.values_mut() {
-        let whole = value.as_bytes();
-        let blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
-        if blank(whole.first()) || blank(whole.last()) {
-            // What is left of a value is one.
-            let Ok(trimmed) = HeaderValue::from_bytes(whole.trim_ascii()) else { continue };
+        if let Some(trimmed) = trimmed(value) {
             *value = trimmed;
         }
     }
+}
+
+/// A value without the white space around it; `None`: there is none.
+fn trimmed(value: &HeaderValue) -> Option<HeaderValue> {
+    let whole = value.as_bytes();
+    let blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
+    let around = blank(whole.first()) || blank(whole.last());
+    // What is left of a value is one.
+    if around { HeaderValue::from_bytes(whole.trim_ascii()).ok() } else { None }
 }
 
 /// A message has one length or none, and it is a number (RFC 9110 §8.6).

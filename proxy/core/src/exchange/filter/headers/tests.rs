@@ -1,4 +1,5 @@
 use super::*;
+use crate::exchange::head::target;
 use http::{Request, Response, StatusCode};
 
 fn http1() -> Headers {
@@ -44,6 +45,40 @@ fn an_http2_head_keeps_its_authority_in_the_uri() {
     head.replace(b":method", b"PUT");
     let parts = head.into_request().unwrap();
     assert_eq!((parts.uri.to_string(), parts.method), ("https://other/a".to_owned(), Method::PUT));
+}
+
+#[test]
+fn a_filter_may_name_any_host_that_a_field_can_say() {
+    let http2 = || {
+        let request = Request::get("https://h:1/a").version(Version::HTTP_2).body(()).unwrap();
+        Headers::request(request.into_parts().0, "https")
+    };
+    for host in ["", "localhost:18000-canary", "outbound|80||x.svc", "a b", "a/b", "\u{fc}", "x,y", "[::1", "a:0"] {
+        let mut head = http1();
+        head.replace(b":authority", host.as_bytes());
+        let parts = head.into_request().unwrap();
+        assert_eq!((parts.uri.to_string().as_str(), parts.headers["host"].as_bytes()), ("/a?b", host.as_bytes()));
+        let mut head = http2();
+        head.replace(b":authority", host.as_bytes());
+        let parts = head.into_request().unwrap();
+        let named = target::Authority::of(&parts.uri, &parts.headers).unwrap();
+        assert_eq!((named.text, parts.uri.path()), (host, "/a"));
+        assert_eq!(parts.headers.contains_key("host"), parts.uri.authority().is_none());
+        assert_eq!(Headers::request(parts, "https").get(b":authority"), Some(host.as_bytes()));
+    }
+    for host in [&b"a\r\nx: y"[..], b"a\nb", b"a\r", b"a\0", b"\x7f", b"\x01"] {
+        for mut head in [http1(), http2()] {
+            head.replace(b":authority", host);
+            assert_eq!(head.into_request().unwrap_err(), HeadFault::Value(":authority".into()), "{host:?}");
+        }
+    }
+    let mut head = http2();
+    head.replace(b":authority", b" \tother ");
+    assert_eq!(head.into_request().unwrap().uri, "https://other/a");
+    let request = Request::connect("h:443").version(Version::HTTP_2).body(()).unwrap();
+    let mut tunnel = Headers::request(request.into_parts().0, "https");
+    tunnel.replace(b":authority", b"a b");
+    assert_eq!(tunnel.into_request().unwrap_err(), HeadFault::Value(":authority".into()));
 }
 
 #[test]

@@ -14,7 +14,7 @@ use crate::{
         stream::{RequestBody, RequestStream},
     },
     telemetry::ByteMeter,
-    upstream::{self, Carrier, Delivery, HostField, Replay, RequestError, SendOptions},
+    upstream::{self, Carrier, Delivery, HostField, Replay, SendOptions},
     worker::Cluster,
 };
 use ::http::{
@@ -159,18 +159,18 @@ pub(super) fn head(
     blank.version = Version::HTTP_2;
     blank.uri = Uri::from_static("http://x/");
     let mut headers = Headers::request(blank, "http");
-    // The scheme is the connection's, and `:authority` says what `host` would.
-    let ours = |name: &[u8]| name.eq_ignore_ascii_case(b":scheme") || name.eq_ignore_ascii_case(b"host");
-    headers.replace_all(pairs.iter().copied().filter(|(name, _)| !ours(name)));
-    let unwritable = || CallError::Upstream(RequestError::Unwritable.into());
+    // The scheme is the connection's. `host` is `:authority`, and two of that are one, with a comma between, as in Envoy.
+    headers.replace_all(pairs.iter().copied().filter(|(name, _)| !name.eq_ignore_ascii_case(b":scheme")));
     let mut head = match headers.into_request() {
         Ok(head) => head,
         Err(HeadFault::NoMethod | HeadFault::NoPath | HeadFault::NoAuthority) => return Err(CallRefused::Malformed),
-        Err(HeadFault::Name(_) | HeadFault::Value(_) | HeadFault::NoStatus) => return Ok(Err(unwritable())),
+        Err(fault @ (HeadFault::Name(_) | HeadFault::Value(_) | HeadFault::NoStatus)) => {
+            return Ok(Err(CallError::Unwritable(fault)));
+        }
     };
     let survey = Survey::of(&head.headers);
     if hop_by_hop::request(&mut head.headers, survey, UpgradeField::Strip).is_err() {
-        return Ok(Err(unwritable()));
+        return Ok(Err(CallError::Unwritable(HeadFault::Value("connection".into()))));
     }
     head.version = version;
     Ok(Ok(head))

@@ -167,4 +167,12 @@ proptest! {
             prop_assert_eq!(uri.port_u16(), authority.port);
         }
     }
+
+    #[test]
+    fn what_was_let_in_is_read_alike_afterwards(text in "[\\[\\]a-z0-9.:%@_ |/-]{0,16}") {
+        let (uri, headers) = (Uri::from_static("/"), headers(&[("host", &text)]));
+        let left = Authority::of(&uri, &headers).expect("text");
+        let odd = Authority { text: &text, host: &text, port: None };
+        prop_assert_eq!(left, Authority::parse(text.as_bytes()).unwrap_or(odd));
+    }
 }

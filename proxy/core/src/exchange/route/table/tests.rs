@@ -9,9 +9,10 @@ use regex::Regex;
 use std::{hint::black_box, time::Instant};
 
 fn route(hosts: &[&str], path: PathMatch) -> Route {
-    let host = |host: &&str| match host.strip_prefix('*') {
-        Some(suffix) => HostPattern::Suffix(suffix.to_owned()),
-        None => HostPattern::Exact((*host).to_owned()),
+    let host = |host: &&str| match (host.strip_prefix('*'), host.strip_suffix('*')) {
+        (Some(suffix), _) => HostPattern::Suffix(suffix.to_owned()),
+        (None, Some(prefix)) => HostPattern::Prefix(prefix.to_owned()),
+        (None, None) => HostPattern::Exact((*host).to_owned()),
     };
     Route {
         name: Name("r".into()),
@@ -170,7 +171,10 @@ fn linear(routes: &[Route], view: &RequestView<'_>) -> Option<usize> {
     let specificity = |pattern: &HostPattern| match pattern {
         HostPattern::Exact(name) => (name == host).then_some(usize::MAX),
         HostPattern::Suffix(suffix) => {
-            (host.len() > suffix.len() && host.ends_with(suffix.as_str())).then_some(suffix.len())
+            (host.len() > suffix.len() && host.ends_with(suffix.as_str())).then_some(1000 + suffix.len())
+        }
+        HostPattern::Prefix(prefix) => {
+            (host.len() > prefix.len() && host.starts_with(prefix.as_str())).then_some(prefix.len())
         }
     };
     let mut best: Option<(usize, usize)> = None;
@@ -204,8 +208,21 @@ fn some_path() -> impl Strategy<Value = String> {
 }
 
 fn some_route() -> impl Strategy<Value = Route> {
-    let host =
-        prop_oneof![Just("a.b.c"), Just("b.c"), Just("c"), Just("*.c"), Just("*.b.c"), Just("*.a.b.c"), Just("d.b.c"),];
+    let host = prop_oneof![
+        Just("a.b.c"),
+        Just("b.c"),
+        Just("c"),
+        Just("*.c"),
+        Just("*.b.c"),
+        Just("*.a.b.c"),
+        Just("d.b.c"),
+        Just("*c"),
+        Just("*b.c"),
+        Just("a*"),
+        Just("a.*"),
+        Just("a.b.*"),
+        Just("x.a*"),
+    ];
     let path = prop_oneof![
         3 => some_path().prop_map(PathMatch::Exact),
         3 => some_path().prop_map(PathMatch::Prefix),
