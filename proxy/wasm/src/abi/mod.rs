@@ -212,8 +212,9 @@ impl Action {
         match answer {
             0 => Self::Continue,
             2 => Self::PauseAndWatermark,
-            3 => Self::PauseAndDrop,
-            _ => Self::Pause,
+            1 => Self::Pause,
+            // Those of heads, too, as in Envoy.
+            _ => Self::PauseAndDrop,
         }
     }
 }
