@@ -143,6 +143,7 @@ fn required_means_the_same_to_schema_and_parser() {
         ("Kubernetes", "listeners: []\nkubernetes: {}".to_owned()),
         ("LoopbackRedirect", "listeners: []\nredirect: {}".to_owned()),
         ("RedirectOutbound", "listeners: []\nredirect: {outbound: {}}".to_owned()),
+        ("Metrics", "listeners: []\nmetrics: {}".to_owned()),
         ("MetricTag", "listeners: []\nmetrics: {tags: [{}]}".to_owned()),
         ("SourceFilter", "listeners: []\nsource_filter: {}".to_owned()),
         ("SourceRule", "listeners: []\nsource_filter: {rules: [{}]}".to_owned()),
