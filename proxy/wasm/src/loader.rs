@@ -162,6 +162,7 @@ impl WasmLoader {
             environment: spec.environment.clone(),
             memory: spec.memory,
             capabilities: spec.capabilities.clone(),
+            node: Arc::clone(&spec.node),
         };
         // A worker seats them in the configuration's order.
         turn.comes().await;

@@ -42,11 +42,11 @@ pub struct MachineSpec {
     /// What of the ABI it may use.
     pub capabilities: AllowedCapabilities,
     /// The workload it serves.
-    pub node: Node,
+    pub node: Arc<Node>,
 }
 
 /// What guests are told of the workload they serve.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq, Hash)]
 pub struct Node {
     /// Its name.
     pub id: String,
@@ -103,7 +103,7 @@ impl MachineSpec {
             shared,
             memory: wasm.limits.memory,
             capabilities: wasm.allowed_capabilities.clone(),
-            node: Node::of(&wasm.node),
+            node: Arc::new(Node::of(&wasm.node)),
         }
     }
 }

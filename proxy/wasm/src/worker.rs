@@ -26,7 +26,7 @@ use crate::{
     engine::Runtime,
     metrics::Metrics,
     module::Module,
-    plugin::{MachineSpec, Plugin},
+    plugin::{MachineSpec, Node, Plugin},
     shared::Ready,
     vm::{Cause, Failure, Machine, Mourner, StartError, Starts, time},
 };
@@ -59,6 +59,8 @@ pub struct Key {
     pub memory: usize,
     /// What of the ABI it may use.
     pub capabilities: AllowedCapabilities,
+    /// The workload that it is told it serves.
+    pub node: Arc<Node>,
 }
 
 thread_local! {

@@ -194,6 +194,7 @@ impl Loader for Programs<'_> {
             environment: Vec::new(),
             memory: MEMORY,
             capabilities: AllowedCapabilities::All,
+            node: Arc::default(),
         };
         let factory = WasmFactory::new(MADE.runtime, Arc::clone(&MADE.module), plugin, spec, key, Place::Shared, None);
         Box::pin(async move { Ok(Arc::new(factory) as Arc<dyn Factory>) })

@@ -5,7 +5,7 @@ use pillion_config::model::{AllowedCapabilities, AllowedClusters, FailPolicy, Na
 use pillion_wasm::{
     engine,
     module::{Module, ModuleError},
-    plugin::{MachineSpec, Node, Plugin},
+    plugin::{MachineSpec, Plugin},
     shared::Shared,
     vm::{Machine, StartError, Starts},
 };
@@ -93,7 +93,7 @@ impl World {
             owner: None,
             memory: self.memory,
             capabilities: AllowedCapabilities::All,
-            node: Node::default(),
+            node: Arc::default(),
         });
         let plugin = Arc::new(Plugin {
             name: Name("plug".into()),

@@ -66,6 +66,27 @@ fn a_reload_serves_its_configuration_at_once_where_the_guest_takes_one_alone() {
     }
 }
 
+/// A workload that is called otherwise is one to filters, too, whose own configuration is the same.
+#[test]
+fn a_reload_with_another_node_is_told_to_the_guest() {
+    let text = guest(
+        &[("get_property", 4), ("add_header_map_value", 5)],
+        r#"(data (i32.const 0) "x-by") (data (i32.const 8) "xds\00node\00id")
+           (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32) (i32.const 0))
+           (func (export "proxy_on_response_headers") (param i32 i32 i32) (result i32)
+               (drop (call $get_property (i32.const 8) (i32.const 11) (i32.const 32) (i32.const 36)))
+               (drop (call $add_header_map_value (i32.const 2) (i32.const 0) (i32.const 4)
+                   (i32.load (i32.const 32)) (i32.load (i32.const 36))))
+               (i32.const 0))"#,
+    );
+    let of = |node| Guest { node, ..Guest::new("node", text.clone()) };
+    run(vec![of("one")], async |world| {
+        assert_eq!(by(&world).await, "one");
+        world.reload(vec![of("two")]).await;
+        assert_eq!(by(&world).await, "two");
+    });
+}
+
 #[test]
 fn several_configurations_at_once_have_machines_of_their_own_where_they_must() {
     for second in [REFUSES, TRAPS] {

@@ -1,7 +1,7 @@
 //! A worker with one listener whose requests pass wasm filters, and the origin behind it.
 
 use pillion_config::model::{
-    AllowedCapabilities, AllowedClusters, BodyBuffer, Config, FailPolicy, Filter, FilterIndex, FilterKind, Name,
+    AllowedCapabilities, AllowedClusters, BodyBuffer, Config, FailPolicy, Filter, FilterIndex, FilterKind, Name, Node,
     PathMatch, Route, Stands, Wasm, WasmLimits, WasmSource,
 };
 use pillion_core::{
@@ -41,6 +41,8 @@ pub(crate) struct Guest {
     pub(crate) chained: bool,
     /// Lines a second.
     pub(crate) log_lines: u32,
+    /// `xds.node.id`.
+    pub(crate) node: &'static str,
 }
 
 impl Guest {
@@ -55,6 +57,7 @@ impl Guest {
             callback: Duration::from_millis(50),
             chained: true,
             log_lines: 1000,
+            node: "",
         }
     }
 
@@ -232,7 +235,7 @@ fn config(address: SocketAddr, upstream: SocketAddr, guests: &[Guest]) -> Config
                     log_lines: guest.log_lines,
                 },
                 allow_on_headers_stop_iteration: false,
-                node: Arc::default(),
+                node: Arc::new(Node { id: Some(guest.node.to_owned()), ..Node::default() }),
             })),
             fail: guest.fail,
             body_buffer: BodyBuffer::default(),
