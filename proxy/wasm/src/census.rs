@@ -167,7 +167,7 @@ pub fn allow(room: Room, stored: u64, before: Before) {
     anew(&ROOM, room.growth, before.growth, before.owed / 2);
     anew(&STORABLE, stored, before.storage, 0);
     static REFILLED: Mutex<Option<Instant>> = Mutex::new(None);
-    refill(&UNASKED, &REFILLED, stored == 0);
+    refill(&UNASKED, &REFILLED, STORABLE.load(Ordering::Relaxed) < IN_ALL);
     starts::allow(room, before);
 }
 

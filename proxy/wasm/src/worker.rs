@@ -28,7 +28,7 @@ use crate::{
     module::Module,
     plugin::{MachineSpec, Node, Plugin},
     shared::Ready,
-    vm::{Cause, Failure, Machine, Mourner, StartError, Starts, time},
+    vm::{Cause, Failure, Machine, Mourner, StartError, Starts, Took, time},
 };
 use pillion_config::model::AllowedCapabilities;
 use pillion_core::exchange::filter::{Services, Task};
@@ -97,7 +97,7 @@ pub struct Slot {
     module: Arc<Module>,
     spec: Arc<MachineSpec>,
     state: RefCell<State>,
-    /// Bytes that the machine had which died, until there is another.
+    /// Bytes that the machine which runs took as it started; or those that the one had which died, until there is another.
     had: Cell<usize>,
     /// Every plugin in it.
     seats: RefCell<Vec<Weak<Seat>>>,
@@ -255,7 +255,8 @@ impl Slot {
         let me: Weak<dyn Mourner> = Weak::<Self>::clone(&self.me);
         machine.set_mourner(me);
         machine.enter_census();
-        self.had.set(0);
+        let Took { declared, grown } = machine.took();
+        self.had.set(declared + grown);
         let took = time::now().saturating_sub(begun);
         self.rests.borrow_mut().started(took, Instant::now());
         tracing::debug!(vm_id = self.spec.vm_id, ?took, "wasm machine started");
@@ -286,7 +287,7 @@ impl Slot {
             State::Down(_) => None,
         };
         if let Some(machine) = &dead {
-            self.had.set(machine.memory());
+            self.had.set(self.had.get().max(machine.touched()));
         }
         let task = seat.services().spawn(async move {
             let until = tokio::time::Instant::now() + wait;

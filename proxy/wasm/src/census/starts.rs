@@ -169,10 +169,12 @@ impl Trial {
 pub struct Promise {
     each: usize,
     left: AtomicUsize,
+    /// It was taken of what is there, and not had though it is not.
+    taken: bool,
 }
 
 impl Promise {
-    /// Keeps room for a machine on each worker. `None`: nobody counts, or it is had though it is not there.
+    /// Keeps room for a machine on each worker. `None`: nobody counts.
     ///
     /// # Errors
     ///
@@ -183,31 +185,34 @@ impl Promise {
         }
         let left = MACHINES.load(Relaxed);
         let all = each.saturating_mul(left);
-        if !take_both(all) {
-            return if take(&UNASKED, all) { Ok(None) } else { Err(NoRoom { free: free() }) };
+        let taken = take_both(all);
+        if !taken && !take(&UNASKED, all) {
+            return Err(NoRoom { free: free() });
         }
         PROMISED.fetch_add(all, Relaxed);
-        Ok(Some(Self { each, left: AtomicUsize::new(left) }))
+        Ok(Some(Self { each, left: AtomicUsize::new(left), taken }))
     }
 
     /// A worker starts its machine, which takes what it was promised.
     pub fn keep(&self) {
         let left = self.left.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1));
         if left.is_ok() {
-            break_off(self.each);
+            self.break_off(self.each);
+        }
+    }
+
+    fn break_off(&self, bytes: usize) {
+        PROMISED.fetch_sub(bytes, Relaxed);
+        if self.taken {
+            give_both(bytes);
         }
     }
 }
 
 impl Drop for Promise {
     fn drop(&mut self) {
-        break_off(self.each * *self.left.get_mut());
+        self.break_off(self.each * *self.left.get_mut());
     }
-}
-
-fn break_off(bytes: usize) {
-    PROMISED.fetch_sub(bytes, Relaxed);
-    give_both(bytes);
 }
 
 /// How many machines a filter has.
@@ -241,7 +246,8 @@ pub(super) fn owed() -> usize {
 pub(super) fn allow(room: Room, before: Before) {
     anew(&STARTABLE, room.starts, before.starts, before.owed);
     static REFILLED: Mutex<Option<Instant>> = Mutex::new(None);
-    refill(&UNASKED, &REFILLED, room.starts == 0);
+    // Behind what is promised.
+    refill(&UNASKED, &REFILLED, left() < IN_ALL);
     MACHINES.store(room.machines.max(1), Relaxed);
 }
 

@@ -130,6 +130,13 @@ impl Machine {
         Took { declared: self.declared.touched(), grown }
     }
 
+    /// Bytes of its memory that were touched: what its end gives back.
+    #[must_use]
+    pub fn touched(&self) -> usize {
+        let Ok(store) = self.store.try_borrow() else { return 0 };
+        store.data().memory.map_or(0, |memory| start::range(&store, memory).touched())
+    }
+
     /// By what it is found when memory is short; `None` before it serves.
     #[must_use]
     pub fn number(&self) -> Option<Number> {
