@@ -1,5 +1,5 @@
 //! What clients have begun and not finished, in bytes, and who must go when it is too much. What requests in flight hold
-//! counts into it ([`held`](super::held)); and how many of them there are.
+//! counts into it ([`held`](super::held)), and what clients of HTTP/2 do not read ([`Unread`](super::guard::http2::Unread)); and how many of them there are.
 //!
 //! Beside the path. A head, a trailer section, a header block or a ClientHello that came in part is held until its rest
 //! comes; each has its own limit and deadline, and a thousand clients that leave theirs unfinished hold a thousand times

@@ -64,7 +64,7 @@ pub async fn send_body<B>(
     mut body: B,
     stream: &mut SendStream<Bytes>,
     stall: Duration,
-    handed: impl Fn(usize),
+    handed: impl Fn(&SendStream<Bytes>, usize) + Copy,
 ) -> Result<Pumped, PumpError>
 where
     B: Body<Data = Bytes, Error = BodyError> + Ahead + Unpin,
@@ -91,7 +91,7 @@ where
         let frame = match frame.into_data() {
             Ok(data) => {
                 let last = body.is_end_stream();
-                match send_chunk((data, last), &mut body, stream, stall, &handed).await? {
+                match send_chunk((data, last), &mut body, stream, stall, handed).await? {
                     Chunk::Sent if last => return Ok(Pumped::Whole),
                     Chunk::Sent => continue,
                     Chunk::Refused(reset) => return verdict(reset),
@@ -126,7 +126,7 @@ async fn send_chunk<B: Ahead + Unpin>(
     body: &mut B,
     stream: &mut SendStream<Bytes>,
     stall: Duration,
-    handed: &impl Fn(usize),
+    handed: impl Fn(&SendStream<Bytes>, usize),
 ) -> Result<Chunk, PumpError> {
     while !data.is_empty() || last {
         stream.reserve_capacity(data.len());
@@ -139,7 +139,7 @@ async fn send_chunk<B: Ahead + Unpin>(
         };
         let piece = data.split_to(room.min(data.len()));
         let ends = last && data.is_empty();
-        handed(piece.len());
+        handed(stream, piece.len());
         if let Err(error) = stream.send_data(piece, ends) {
             return Ok(Chunk::Refused(reset_or(error, stream).await));
         }

@@ -10,7 +10,7 @@
 //! answers some errors with another code than RFC 9113 asks for. This stands in front of it. It follows the 9-byte
 //! frame headers of both directions, keeps the header blocks of the last read, and reads a clock only when a counter
 //! reaches its limit. After a breach it lets nothing more through, and the connection loop (`codec::http2`) says GOAWAY
-//! with the breach's code. It looks into a header block only after h2 ended the connection over one, and changes a
+//! with the breach's code. What h2 holds for a client that does not read counts as what it has not finished does ([`Unread`]). It looks into a header block only after h2 ended the connection over one, and changes a
 //! single byte then: the code of that GOAWAY, if the block cannot be decoded.
 
 mod blocks;
@@ -62,7 +62,8 @@ pub enum Breach {
     HeaderTimeout,
     /// The peer took no byte of what waits for it in time.
     WriteTimeout,
-    /// Memory is short, and the header block that has not ended is among the largest things unfinished.
+    /// Memory is short, and the header block that has not ended, or what the peer does not read, is among the largest things that wait for
+    /// a client.
     ShortMemory,
     /// A frame longer than SETTINGS_MAX_FRAME_SIZE, or of a length its type does not have (RFC 9113 §4.2, §6).
     FrameSize,

@@ -115,7 +115,7 @@ async fn run<B: RequestBody>(
     // Dropped in the other order.
     let _slot = slot;
     let mut stream = stream;
-    match send_body(body, &mut stream, stall, |_| ()).await {
+    match send_body(body, &mut stream, stall, |_, _| ()).await {
         Ok(_) | Err(PumpError::Reset(_) | PumpError::Connection(_)) => {}
         Err(PumpError::Body(_)) => {
             failure.set(Some(Failure::Body));

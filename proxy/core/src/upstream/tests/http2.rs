@@ -351,7 +351,7 @@ fn a_download_nobody_reads_is_bounded() {
                     async move {
                         let mut send = respond.send_response(Response::new(()), false).unwrap();
                         let body = streamed(10_000, 1_000, counter);
-                        crate::io::h2_pump::send_body(body, &mut send, Duration::from_secs(3600), |_| ())
+                        crate::io::h2_pump::send_body(body, &mut send, Duration::from_secs(3600), |_, _| ())
                             .await
                             .unwrap();
                     }

@@ -57,7 +57,7 @@ fn sends(sent: Rc<Cell<usize>>) -> impl Fn(usize, SocketAddr) -> Step {
                         Ok(http_body::Frame::data(Bytes::from_static(&[b'x'; 1_000])))
                     });
                     let body: TestBody = Box::pin(http_body_util::StreamBody::new(futures_util::stream::iter(frames)));
-                    crate::io::h2_pump::send_body(body, &mut send, Duration::from_secs(3_600), |_| ()).await.ok();
+                    crate::io::h2_pump::send_body(body, &mut send, Duration::from_secs(3_600), |_, _| ()).await.ok();
                 });
             }
         };

@@ -21,7 +21,7 @@ pub struct Settings {
 }
 
 /// Response bytes that h2 holds for one stream while the connection's socket is busy: a few frames keep it busy, and
-/// the product with the streams of a connection is what a peer that reads nothing can make us hold.
+/// the product with the streams of a connection is what a peer that reads nothing can make us hold, until memory is short (`guard/http2/unread.rs`).
 const SEND_BUFFER: usize = 64 * 1024;
 
 /// What h2's own default never goes below: a hundred small DATA frames.

@@ -22,8 +22,8 @@ use crate::{
     },
 };
 use bytes::Bytes;
-use h2::{Reason, RecvStream, ext::Protocol, server::SendResponse};
-use http::{HeaderMap, Method, Request, Response, StatusCode, header, request::Parts};
+use h2::{Reason, RecvStream, SendStream, ext::Protocol, server::SendResponse};
+use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode, header, request::Parts};
 use http_body::Body;
 use std::{
     future::{Future, poll_fn},
@@ -169,14 +169,18 @@ async fn respond_with<F, B>(
     B: Body<Data = Bytes, Error = BodyError> + Cut,
 {
     let (mut parts, body) = response.into_parts();
-    if let Some(reset) = parts.extensions.get::<Reset>() {
-        match reset {
-            // As Envoy says it; a gRPC client makes INTERNAL of it.
-            Reset::Cut => answer.respond.send_reset(Reason::INTERNAL_ERROR),
-            Reset::Unserved => answer.respond.send_reset(Reason::REFUSED_STREAM),
-            Reset::Gone => answer.tally.count(&answer.tally.cancelled),
+    let mut large = None;
+    if !parts.extensions.is_empty() {
+        if let Some(reset) = parts.extensions.get::<Reset>() {
+            match reset {
+                // As Envoy says it; a gRPC client makes INTERNAL of it.
+                Reset::Cut => answer.respond.send_reset(Reason::INTERNAL_ERROR),
+                Reset::Unserved => answer.respond.send_reset(Reason::REFUSED_STREAM),
+                Reset::Gone => answer.tally.count(&answer.tally.cancelled),
+            }
+            return;
         }
-        return;
+        large = parts.extensions.get::<LargeHead>().map(|head| head.0);
     }
     tidy(&mut parts.headers, parts.status);
     let status = parts.status;
@@ -185,9 +189,8 @@ async fn respond_with<F, B>(
         answer.respond.send_reset(Reason::INTERNAL_ERROR);
         return;
     }
-    let unread = &shared.unread;
-    let id = answer.respond.stream_id();
-    unread.head(|| id.as_u32(), parts.extensions.get::<LargeHead>().map(|head| head.0));
+    let unread = &*shared.unread;
+    unread.head(|| answer.respond.stream_id().as_u32(), large);
     if let Some(asked) = asked
         && status.is_success()
     {
@@ -195,7 +198,7 @@ async fn respond_with<F, B>(
         parts.headers.remove(header::CONTENT_LENGTH);
         if let Ok(send) = answer.respond.send_response(Response::from_parts(parts, ()), false) {
             // Without a taker the stream is dropped, which resets it.
-            let stream = H2Stream::downstream(send, asked.held, Rc::clone(unread));
+            let stream = H2Stream::downstream(send, asked.held, Rc::clone(&shared.unread));
             asked.accepted.send(TunnelEnd::new(stream, Bytes::new())).ok();
             answer.tally.count(&answer.tally.tunnels);
         }
@@ -211,7 +214,7 @@ async fn respond_with<F, B>(
         return;
     }
     let mut body = pin!(body);
-    let handed = |bytes| unread.data(|| id.as_u32(), bytes);
+    let handed = move |stream: &SendStream<Bytes>, bytes| unread.data(|| stream.stream_id().as_u32(), bytes);
     match send_body(body.as_mut(), &mut stream, shared.settings.timeouts.write, handed).await {
         // If the request is not over, h2 sends RST_STREAM with NO_ERROR once both halves are dropped (RFC 9113 §8.1).
         Ok(_) => {}
@@ -226,13 +229,16 @@ async fn respond_with<F, B>(
     }
 }
 
+static KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+static PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+
 /// Connection-specific fields must not reach HTTP/2 (RFC 9113 §8.2.2); a response has a date (RFC 9110 §6.6.1).
 fn tidy(headers: &mut HeaderMap, status: StatusCode) {
     for name in [header::CONNECTION, header::TRANSFER_ENCODING, header::UPGRADE] {
         headers.remove(name);
     }
-    headers.remove("keep-alive");
-    headers.remove("proxy-connection");
+    headers.remove(&KEEP_ALIVE);
+    headers.remove(&PROXY_CONNECTION);
     if status == StatusCode::NO_CONTENT {
         // RFC 9110 §8.6.
         headers.remove(header::CONTENT_LENGTH);

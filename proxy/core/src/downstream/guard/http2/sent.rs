@@ -173,7 +173,9 @@ impl SentFrames {
         let mut head = [0; 9];
         head.copy_from_slice(&self.scratch[..9]);
         let head = Head::parse(&head);
-        self.unread.sent(head);
+        if self.unread.keeps() {
+            self.unread.sent(&self.scratch);
+        }
         if head.kind == RST_STREAM && head.length == 4 {
             self.want = RESET;
             return;

@@ -18,16 +18,23 @@ use std::{
 pub struct Unread {
     /// Told how much it is.
     line: OnceCell<Rc<Control>>,
-    /// Bytes of which no stream is known.
+    /// Bytes that may be handed over before accounts are kept; negative where they are, or would be if anybody counted.
+    room: Cell<isize>,
+    keeps: Cell<Keeps>,
+    /// Bytes that were handed over before that: of which stream is not known.
     loose: Cell<usize>,
-    /// Beyond which accounts are kept; 0: they are.
-    free: Cell<usize>,
     /// By number.
     streams: RefCell<Vec<Account>>,
     /// What they have, together.
     kept: Cell<usize>,
     /// What the line was told last.
     told: Cell<usize>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Keeps {
+    Nothing,
+    Accounts,
 }
 
 /// What h2 holds of a stream.
@@ -41,7 +48,7 @@ struct Account {
 }
 
 /// What may be handed over at once without an account, of a client that takes all.
-const FREE: usize = 256 * 1024;
+const FREE: isize = 256 * 1024;
 
 /// So much more or less is told.
 const STEP: usize = 16 * 1024;
@@ -53,8 +60,9 @@ impl Default for Unread {
     fn default() -> Self {
         Self {
             line: OnceCell::new(),
+            room: Cell::new(FREE),
+            keeps: Cell::new(Keeps::Nothing),
             loose: Cell::new(0),
-            free: Cell::new(FREE),
             streams: RefCell::default(),
             kept: Cell::new(0),
             told: Cell::new(0),
@@ -95,17 +103,15 @@ impl Unread {
     /// Whether it needs no account.
     #[inline]
     fn passes(&self, bytes: usize) -> bool {
-        let loose = self.loose.get() + bytes;
-        let passes = loose < self.free.get();
-        if passes {
-            self.loose.set(loose);
-        }
-        passes
+        // No part is nearly as large as an `isize`, nor are so many handed over between two turns.
+        let room = self.room.get().wrapping_sub(bytes as isize);
+        self.room.set(room);
+        room >= 0
     }
 
     #[cold]
     fn keep(&self, stream: u32, bytes: usize, note: impl FnOnce(&mut Account)) {
-        if !self.begin() {
+        if !self.begin(bytes) {
             return;
         }
         let mut streams = self.streams.borrow_mut();
@@ -119,36 +125,42 @@ impl Unread {
         self.tell();
     }
 
-    /// Accounts are kept from here on, if anybody counts.
-    fn begin(&self) -> bool {
+    /// Accounts are kept from here on, if anybody counts: of what was handed over but for the last bytes no stream is known.
+    fn begin(&self, last: usize) -> bool {
+        if self.keeps.get() == Keeps::Accounts {
+            return true;
+        }
         let counts = self.line.get().is_some_and(|line| line.counts());
-        self.free.set(if counts { 0 } else { usize::MAX });
+        if counts {
+            self.keeps.set(Keeps::Accounts);
+            // Without a limit of memory there was more room than that.
+            self.loose.set(((FREE - self.room.get()).max(0) as usize).saturating_sub(last));
+        }
+        self.room.set(if counts { -1 } else { isize::MAX });
         counts
     }
 
     /// The socket was written to as far as it takes: what is `left` waits for it, or all is written.
     #[inline]
     pub(crate) fn settle(&self, left: bool) {
-        if left {
-            self.stands();
+        if left || self.keeps.get() == Keeps::Accounts {
+            self.stands(left);
         } else {
-            self.loose.set(0);
-            if self.free.get() != FREE {
-                self.drained();
+            self.room.set(FREE);
+        }
+    }
+
+    #[cold]
+    fn stands(&self, left: bool) {
+        if left {
+            if self.begin(0) {
+                self.tell();
             }
+            return;
         }
-    }
-
-    #[cold]
-    fn stands(&self) {
-        if self.free.get() == 0 || self.begin() {
-            self.tell();
-        }
-    }
-
-    #[cold]
-    fn drained(&self) {
-        self.free.set(FREE);
+        self.room.set(FREE);
+        self.keeps.set(Keeps::Nothing);
+        self.loose.set(0);
         self.kept.set(0);
         self.streams.take();
         self.tell();
@@ -166,15 +178,20 @@ impl Unread {
         }
     }
 
-    /// This frame begins to be written.
+    /// Whether there are accounts.
     #[inline]
-    pub(super) fn sent(&self, head: Head) {
-        if self.free.get() == 0 {
-            self.written(head);
-        }
+    pub(super) fn keeps(&self) -> bool {
+        self.keeps.get() == Keeps::Accounts
     }
 
+    /// A frame begins to be written, by its head and whatever follows: where there are accounts.
     #[cold]
+    pub(super) fn sent(&self, bytes: &[u8; 17]) {
+        let mut head = [0; 9];
+        head.copy_from_slice(&bytes[..9]);
+        self.written(Head::parse(&head));
+    }
+
     fn written(&self, head: Head) {
         let length = head.length as usize;
         let ends = head.kind == RST_STREAM || head.flags & END_STREAM != 0;
@@ -201,7 +218,9 @@ impl Unread {
 
     /// The client has reset a stream: h2 holds nothing of it any more.
     pub(super) fn reset(&self, stream: u32) {
-        self.sent(Head { length: 0, kind: RST_STREAM, flags: 0, stream });
+        if self.keeps() {
+            self.written(Head { length: 0, kind: RST_STREAM, flags: 0, stream });
+        }
     }
 }
 
@@ -247,17 +266,17 @@ mod tests {
         unread.settle(true);
         hand();
         assert!((320_000..350_000).contains(&allowance.held()), "{}", allowance.held());
-        unread.sent(frame(HEADERS, 7, 20_000));
-        unread.sent(frame(HEADERS, 1, 30_000));
-        unread.sent(frame(DATA, 1, 16_384));
+        unread.written(frame(HEADERS, 7, 20_000));
+        unread.written(frame(HEADERS, 1, 30_000));
+        unread.written(frame(DATA, 1, 16_384));
         unread.reset(3);
         unread.interim(|| 5);
-        unread.sent(frame(HEADERS, 5, 10));
+        unread.written(frame(HEADERS, 5, 10));
         unread.settle(true);
         let held = allowance.held();
         assert!((120_000..130_000).contains(&held), "{held}: of 1 what is left, and all of 5");
         for head in [frame(HEADERS, 5, 30_000), frame(DATA, 5, 40_000), frame(RST_STREAM, 1, 4)] {
-            unread.sent(head);
+            unread.written(head);
         }
         unread.settle(true);
         assert_eq!((allowance.held(), unread.kept.get(), unread.loose.get()), (0, 0, 0));
