@@ -125,14 +125,16 @@ fn what_a_token_says_is_in_the_access_log() {
         file.display()
     );
     let proxy = Shape { top: &top, listener: "filters: [login]", ..Shape::default() }.start(origin.address);
-    let fields = format!("Authorization: Bearer {}\r\n", issuer.token("api"));
+    let fields = format!("Authorization: Bearer {}\r\n", issuer.token_of("api", "a\"l\u{9b}ice\u{2028}"));
     assert_eq!(ask(&proxy, "/", &fields).status, 200);
     let log = proxy.dir().join("access.log");
     wait::until_true("the record", || std::fs::read_to_string(&log).is_ok_and(|text| text.ends_with('\n')));
     let text = std::fs::read_to_string(&log).expect("it is there");
     let record: Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
     assert!(record["exp"].as_u64().is_some_and(|exp| exp > 1_700_000_000), "{record}");
-    assert_eq!((&record["sub"], &record["sentence"]), (&json!("alice"), &json!("of alice -")));
+    assert_eq!(record["sub"], "a\"l\u{9b}ice\u{2028}");
+    assert_eq!(record["sentence"], "of a\"l\u{9b}ice\u{2028} -");
+    assert!(text.is_ascii(), "nobody steers a terminal: {text}");
     assert_eq!((&record["none"], &record["other"]), (&Value::Null, &Value::Null));
 }
 

@@ -211,7 +211,7 @@ impl Promise {
 
 impl Drop for Promise {
     fn drop(&mut self) {
-        self.break_off(self.each * *self.left.get_mut());
+        self.break_off(self.each * self.left.load(Relaxed));
     }
 }
 
@@ -249,6 +249,11 @@ pub(super) fn allow(room: Room, before: Before) {
     // Behind what is promised.
     refill(&UNASKED, &REFILLED, left() < IN_ALL);
     MACHINES.store(room.machines.max(1), Relaxed);
+}
+
+/// Whether somebody looks at memory.
+pub(crate) fn is_counted() -> bool {
+    left() != usize::MAX
 }
 
 pub(super) fn left() -> usize {

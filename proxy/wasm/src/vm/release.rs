@@ -5,6 +5,7 @@
 //! work runs after each piece.
 
 use super::{Machine, time};
+use crate::census::{starts, touched::Range};
 use rustix::mm::{Advice, madvise};
 use std::time::Duration;
 
@@ -38,9 +39,15 @@ impl Machine {
         if length == 0 {
             return None;
         }
+        let there = match starts::is_counted() {
+            true => Range { start: piece.as_ptr().addr(), length }.touched(),
+            false => 0,
+        };
         // SAFETY: the range is within the memory that is borrowed here for writing. No guest runs in it again, as its machine
         // is dead; afterwards it reads as what it was before it was touched, which any bytes may be.
         unsafe { madvise(piece.as_mut_ptr().cast(), length, Advice::LinuxDontNeed) }.ok()?;
+        // Its next one may need it before memory is looked at again.
+        starts::give_both(there);
         Some(from + length)
     }
 }

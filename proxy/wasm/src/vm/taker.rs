@@ -27,9 +27,13 @@ impl Taker {
         let (mut taker, had) = match starts {
             Starts::OnTrial(trial) => (Self::Trial(Arc::clone(trial)), 0),
             Starts::ToServe => (Self::Worker { taken: 0, unasked: LITTLE }, 0),
-            Starts::Again(had) => (Self::Worker { taken: 0, unasked: had.saturating_sub(needs).max(LITTLE) }, *had),
+            Starts::Again(had) => (Self::Worker { taken: 0, unasked: (*had).max(LITTLE) }, *had),
         };
-        let takes = taker.take_now(needs) || starts::is_small(needs) || needs <= had || taker.take(needs);
+        let is_there = taker.take_now(needs);
+        if !is_there && let Self::Worker { unasked, .. } = &mut taker {
+            *unasked = had.saturating_sub(needs).max(LITTLE);
+        }
+        let takes = is_there || starts::is_small(needs) || needs <= had || taker.take(needs);
         takes.then_some(taker)
     }
 

@@ -186,6 +186,11 @@ impl Shared {
         Ok(parts)
     }
 
+    /// Whether filters look at a request's body that has not come to its end.
+    pub(super) fn is_still_looked_at(&self) -> bool {
+        !self.request.borrow().source_ended && self.is_looked_at(Side::Request)
+    }
+
     /// Whether a filter looks at a direction's body.
     pub(super) fn is_looked_at(&self, side: Side) -> bool {
         let (data, trailers) = match side {

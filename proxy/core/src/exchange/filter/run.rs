@@ -417,8 +417,11 @@ pub(super) fn end_back(
             Ok(head) if tunnel.is_some() && head.status != status => FilterError::Response(HeadFault::NoStatus).into(),
             Ok(mut head) => {
                 chain.phase.set(Phase::Sent);
-                if exchange.grammar.version == Version::HTTP_2 {
-                    upgrade::grant(&mut head);
+                match exchange.grammar.version {
+                    Version::HTTP_2 => upgrade::grant(&mut head),
+                    // As in Envoy: once the filters are gone the rest of it goes nowhere.
+                    _ if chain.is_still_looked_at() => drop(head.extensions.insert(respond::Last)),
+                    _ => {}
                 }
                 let body = match tunnel {
                     Some(start) => AnswerBody::Tunnel(start),

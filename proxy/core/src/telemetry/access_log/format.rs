@@ -12,6 +12,7 @@ use pillion_config::{
     model::LogFormat,
     template::{Part, RequestField, Template, Variable},
 };
+use serde_json::Value as Told;
 use std::time::Duration;
 
 /// A format, and what it needs of each head. Shared by all workers: immutable.
@@ -256,8 +257,11 @@ impl<'a> Values<'a> {
             Json::Typed(piece) => match self.get(piece) {
                 None => out.extend_from_slice(b"null"),
                 Some((Value::Number(number), None)) => Value::Number(number).write(None, out),
-                Some((Value::Bytes(json), None)) if matches!(piece, Piece::Json(..)) && is_json(json) => {
-                    out.extend_from_slice(json);
+                Some((Value::Bytes(text), None))
+                    if matches!(piece, Piece::Json(..))
+                        && let Ok(value) = serde_json::from_slice(text) =>
+                {
+                    json(&value, out);
                 }
                 Some(_) => {
                     out.push(b'"');
@@ -276,7 +280,37 @@ impl<'a> Values<'a> {
     }
 }
 
-/// Whether it is whole: what is too long was cut.
-fn is_json(text: &[u8]) -> bool {
-    serde_json::from_slice::<serde_json::Value>(text).is_ok()
+/// Appends JSON in which no byte of an outsider's stands that [`escape::json`] does not let stand.
+fn json(value: &Told, out: &mut Vec<u8>) {
+    let text = |text: &str, out: &mut Vec<u8>| {
+        out.push(b'"');
+        escape::json(text.as_bytes(), out);
+        out.push(b'"');
+    };
+    match value {
+        Told::String(value) => text(value, out),
+        Told::Array(values) => {
+            out.push(b'[');
+            for (index, value) in values.iter().enumerate() {
+                if index > 0 {
+                    out.push(b',');
+                }
+                json(value, out);
+            }
+            out.push(b']');
+        }
+        Told::Object(fields) => {
+            out.push(b'{');
+            for (index, (name, value)) in fields.iter().enumerate() {
+                if index > 0 {
+                    out.push(b',');
+                }
+                text(name, out);
+                out.push(b':');
+                json(value, out);
+            }
+            out.push(b'}');
+        }
+        Told::Null | Told::Bool(_) | Told::Number(_) => out.extend_from_slice(value.to_string().as_bytes()),
+    }
 }

@@ -290,6 +290,37 @@ fn a_request_goes_no_further_where_its_answer_is_replaced_while_it_is_held() {
     }
 }
 
+/// Once its filters are gone nothing of it goes on, and the client's next request would stand behind what comes of it yet.
+#[test]
+fn an_answer_before_the_end_of_a_body_that_filters_look_at_is_its_connections_last() {
+    script("a", |_, _| Do::Continue);
+    for (setup, early, last) in [(ONE, true, true), (ONE, false, false), (PLAIN, true, false)] {
+        run(
+            setup,
+            move |_, _| {
+                serve(move |mut stream| async move {
+                    head(&mut stream).await;
+                    if !early {
+                        stream.read_exact(&mut [0; 6]).await.unwrap();
+                    }
+                    stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nno").await.unwrap();
+                    stream.read_to_end(&mut Vec::new()).await.ok();
+                })
+            },
+            |world| async move {
+                let mut client = world.connect();
+                client.write_all(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 6\r\n\r\nabc").await.unwrap();
+                if !early {
+                    client.write_all(b"def").await.unwrap();
+                }
+                let answer = answer(&mut client).await;
+                assert_eq!((answer.status, answer.body.as_str()), (200, "no"));
+                assert_eq!(answer.field("connection"), last.then_some("close"));
+            },
+        );
+    }
+}
+
 #[test]
 fn a_failure_follows_the_filters_policy() {
     for phase in 0..6 {

@@ -10,7 +10,10 @@ use super::{
 use crate::{
     body::{Ahead, BodyError},
     downstream::codec::date,
-    exchange::{respond::Reset, stream::ResponseBody},
+    exchange::{
+        respond::{Last, Reset},
+        stream::ResponseBody,
+    },
     framing::Persistence,
     http1::{
         Encoder, Outbox,
@@ -78,6 +81,7 @@ impl Server {
         let framing = write::frame_response(&head, content, &asked.method, asked.version);
         let last = settled == Persistence::Close
             || asked.persistence == Persistence::Close
+            || head.extensions.get::<Last>().is_some()
             || framing == Framing::UntilClose
             || self.leaving == Leaving::Yes
             || self.connection.leaving()

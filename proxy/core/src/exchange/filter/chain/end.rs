@@ -60,7 +60,7 @@ impl Shared {
             drop(filter);
         }
         self.phase.set(Phase::Over);
-        if self.kind == StreamKind::Http && self.is_looked_at(Side::Request) && !self.request.borrow().source_ended {
+        if self.kind == StreamKind::Http && self.is_still_looked_at() {
             // What comes of it yet would pass filters that looked at all before.
             self.forget_request();
         }
