@@ -286,6 +286,12 @@ pub(crate) fn take_both(more: usize) -> bool {
     taken
 }
 
+/// A machine that starts again in the place of one that had as much takes as those do that serve. `false`: there is no memory for that.
+#[must_use]
+pub(crate) fn take_again(more: usize) -> bool {
+    take(&ROOM, more)
+}
+
 /// So many bytes that a machine had are free again.
 pub(crate) fn give_both(bytes: usize) {
     give(&STARTABLE, bytes);

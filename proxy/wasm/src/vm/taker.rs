@@ -16,6 +16,8 @@ pub(super) enum Taker {
     Worker {
         /// Bytes that it took,
         taken: usize,
+        /// those that it may take yet as who serves does, since the one before it had them,
+        again: usize,
         /// and those that it may grow by yet though they are not there.
         unasked: usize,
     },
@@ -24,22 +26,18 @@ pub(super) enum Taker {
 impl Taker {
     /// For a machine that will touch so many bytes of what its module declares, which it takes. `None`: they are not there.
     pub(super) fn of(starts: &Starts, needs: usize) -> Option<Self> {
-        let (mut taker, had) = match starts {
-            Starts::OnTrial(trial) => (Self::Trial(Arc::clone(trial)), 0),
-            Starts::ToServe => (Self::Worker { taken: 0, unasked: LITTLE }, 0),
-            Starts::Again(had) => (Self::Worker { taken: 0, unasked: (*had).max(LITTLE) }, *had),
+        let mut taker = match starts {
+            Starts::OnTrial(trial) => Self::Trial(Arc::clone(trial)),
+            Starts::ToServe => Self::Worker { taken: 0, again: 0, unasked: LITTLE },
+            Starts::Again(had) => Self::Worker { taken: 0, again: *had, unasked: LITTLE },
         };
-        let is_there = taker.take_now(needs);
-        if !is_there && let Self::Worker { unasked, .. } = &mut taker {
-            *unasked = had.saturating_sub(needs).max(LITTLE);
-        }
-        let takes = is_there || starts::is_small(needs) || needs <= had || taker.take(needs);
+        let takes = taker.take_now(needs) || starts::is_small(needs) || taker.take_again(needs) || taker.take(needs);
         takes.then_some(taker)
     }
 
     /// Takes so many bytes that it grows by. `false`: they are not there.
     pub(super) fn take(&mut self, more: usize) -> bool {
-        if self.take_now(more) {
+        if self.take_now(more) || self.take_again(more) {
             return true;
         }
         match self {
@@ -61,6 +59,18 @@ impl Taker {
                 *taken += if is_there { more } else { 0 };
                 is_there
             }
+        }
+    }
+
+    /// Takes so many bytes as who serves does, if the one before it had them.
+    fn take_again(&mut self, more: usize) -> bool {
+        match self {
+            Self::Worker { again, .. } => {
+                let is_there = more <= *again && starts::take_again(more);
+                *again -= if is_there { more } else { 0 };
+                is_there
+            }
+            Self::Trial(_) => false,
         }
     }
 

@@ -245,6 +245,8 @@ async fn what_a_dead_machine_had_is_free_and_its_next_start_has_as_much() {
     machine.release().await;
     assert_eq!(machine.touched(), 0);
     assert_eq!(Promise::of(6 * MIB).expect_err("it gave back what it had"), NoRoom { free: had });
+    // Beyond the line for starts; there is room for those that serve.
+    looked(0);
     let small = configured(1, "(if (i32.eq (memory.grow (i32.const 32)) (i32.const -1)) (then (unreachable)))");
     assert!(world.staged(&small, &Starts::ToServe).is_err(), "another one");
     world.staged(&small, &Starts::Again(had)).expect("it has what it had");
