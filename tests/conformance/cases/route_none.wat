@@ -6,7 +6,6 @@
 ;;! step: GET /x | x-kit-do: path | x-kit-reply: a
 ;;! step: GET /x | x-kit-do: method
 ;;! step: GET /x | x-kit-do: method | x-kit-reply: b
-;;! step: GET /x | x-kit-do: authority | x-kit-reply: b
 ;;! step: GET /x | x-kit-do: none | x-kit-reply: b
 ;;! step: GET /x | x-kit-do: bad
 ;;! step: GET /x | x-kit-do: bad | x-kit-reply: b
@@ -72,21 +71,6 @@
 ;;!   a: request_headers| property xds.route_name = 0 "main-route"
 ;;!   a: request_headers| property xds.cluster_name = 0 "origin"
 ;;!   a: request_headers| remove 0 ":method" = 0
-;;!   b: request_headers| property xds.route_name = 0 "main-route"
-;;!   b: request_headers| property xds.cluster_name = 0 "origin"
-;;!   b: response_headers| property xds.route_name = 0 "main-route"
-;;!   b: response_headers| property xds.cluster_name = 0 "origin"
-;;!   a: response_headers| property xds.route_name = 0 "main-route"
-;;!   a: response_headers| property xds.cluster_name = 0 "origin"
-;;!   a: log| property xds.route_name = 0 "main-route"
-;;!   a: log| property xds.cluster_name = 0 "origin"
-;;!   b: log| property xds.route_name = 0 "main-route"
-;;!   b: log| property xds.cluster_name = 0 "origin"
-;;!   > 403 content-type="text/plain" body "no"
-;;!   # GET /x | x-kit-do: authority | x-kit-reply: b
-;;!   a: request_headers| property xds.route_name = 0 "main-route"
-;;!   a: request_headers| property xds.cluster_name = 0 "origin"
-;;!   a: request_headers| remove 0 ":authority" = 0
 ;;!   b: request_headers| property xds.route_name = 0 "main-route"
 ;;!   b: request_headers| property xds.cluster_name = 0 "origin"
 ;;!   b: response_headers| property xds.route_name = 0 "main-route"
@@ -176,7 +160,6 @@
   (if (i32.eq (global.get $me) (i32.const 97)) (then
     (if (call $doing_is (i32.const 112)) (then (call $remove (i32.const 0) @":path")))
     (if (call $doing_is (i32.const 109)) (then (call $remove (i32.const 0) @":method")))
-    (if (call $doing_is (i32.const 97)) (then (call $remove (i32.const 0) @":authority")))
     (if (call $doing_is (i32.const 110)) (then (call $replace (i32.const 0) @":path" @"none")))
     (if (call $doing_is (i32.const 98)) (then (call $add (i32.const 0) @"x-bad" @"a\0ab")))))
   (if (call $answers) (then
