@@ -166,8 +166,7 @@ pub fn before_look() -> Before {
 pub fn allow(room: Room, stored: u64, before: Before) {
     anew(&ROOM, room.growth, before.growth, before.owed / 2);
     anew(&STORABLE, stored, before.storage, 0);
-    static REFILLED: Mutex<Option<Instant>> = Mutex::new(None);
-    refill(&UNASKED, &REFILLED, STORABLE.load(Ordering::Relaxed) < IN_ALL);
+    UNASKED.refill(STORABLE.load(Ordering::Relaxed));
     starts::allow(room, before);
 }
 
@@ -186,15 +185,41 @@ fn anew(room: &AtomicUsize, bytes: u64, before: usize, owed: usize) {
 /// as long as all who hold little take no more than [`IN_ALL`] so.
 const SHARE: usize = 256 * 1024;
 
-/// Bytes that those who hold little may store though they are not there.
-static UNASKED: AtomicUsize = AtomicUsize::new(IN_ALL);
+/// What those who hold little may store though it is not there.
+static UNASKED: Unasked = Unasked::new();
 
-/// What all who take little may have though it is not there, as long as memory is short: many of them take much.
+/// Bytes that all who take little may have though they are not there: many of them take much.
 const IN_ALL: usize = 2 << 20;
 
-/// So much is there for them again after that time, wherever memory stands: a filter that is configured anew now and then is not refused
+/// So many are there for them again after that time, wherever memory stands: a filter that is configured anew now and then is not refused
 /// for ever.
 const AGAIN: Duration = Duration::from_secs(10);
+
+/// What all who take little have left of [`IN_ALL`].
+struct Unasked {
+    left: AtomicUsize,
+    refilled: Mutex<Option<Instant>>,
+}
+
+impl Unasked {
+    const fn new() -> Self {
+        Self { left: AtomicUsize::new(IN_ALL), refilled: Mutex::new(None) }
+    }
+
+    /// Takes so many bytes, if as many are left.
+    fn take(&self, more: usize) -> bool {
+        take(&self.left, more)
+    }
+
+    /// Memory was looked at, and so many bytes are there: it is whole again where they are as many, or it was not for a while.
+    fn refill(&self, there: usize) {
+        let mut at = self.refilled.lock().unwrap_or_else(PoisonError::into_inner);
+        if there >= IN_ALL || at.is_none_or(|at| at.elapsed() >= AGAIN) {
+            *at = Some(Instant::now());
+            self.left.store(IN_ALL, Ordering::Relaxed);
+        }
+    }
+}
 
 /// A guest is to store so many bytes that grow what its vm_id holds, to so many. Who holds much draws what it writes, though it is written
 /// over another, of which not all is to be had again at once. `false`: there is no memory for that, or not for one that holds so much: nobody
@@ -211,21 +236,12 @@ pub(crate) fn store(grows: usize, writes: usize, holds: usize) -> bool {
     };
     more == 0
         || STORABLE.fetch_update(Ordering::Relaxed, Ordering::Relaxed, stored).is_ok()
-        || (little && take(&UNASKED, more))
+        || (little && UNASKED.take(more))
 }
 
 /// So many bytes are stored no more.
 pub(crate) fn unstore(bytes: usize) {
     give(&STORABLE, bytes);
-}
-
-/// What may be had though it is not there is there again, where memory is not short, or was not had for a while.
-fn refill(pool: &AtomicUsize, refilled: &Mutex<Option<Instant>>, is_short: bool) {
-    let mut at = refilled.lock().unwrap_or_else(PoisonError::into_inner);
-    if !is_short || at.is_none_or(|at| at.elapsed() >= AGAIN) {
-        *at = Some(Instant::now());
-        pool.store(IN_ALL, Ordering::Relaxed);
-    }
 }
 
 /// The machine that has grown most since it was started; `None` where all of them together have grown by less than `worth`

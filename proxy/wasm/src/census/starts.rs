@@ -12,7 +12,7 @@
 //!
 //! At the process's first start nothing is served, and nobody counts.
 
-use super::{Before, IN_ALL, ROOM, Room, anew, give, refill, take, touched::Range};
+use super::{Before, ROOM, Room, Unasked, anew, give, take, touched::Range};
 use std::{
     sync::{
         Arc, Mutex, OnceLock, PoisonError, Weak,
@@ -31,9 +31,8 @@ static MACHINES: AtomicUsize = AtomicUsize::new(1);
 /// Bytes of promises that are not kept yet.
 static PROMISED: AtomicUsize = AtomicUsize::new(0);
 
-/// Bytes of promises that may be made though they are not there: what machines of all filters on all workers take that start with a
-/// configuration.
-static UNASKED: AtomicUsize = AtomicUsize::new(IN_ALL);
+/// What may be promised though it is not there: to machines of all filters on all workers that start with a configuration.
+static UNASKED: Unasked = Unasked::new();
 
 static TRIALS: Mutex<Vec<Weak<Trial>>> = Mutex::new(Vec::new());
 
@@ -186,7 +185,7 @@ impl Promise {
         let left = MACHINES.load(Relaxed);
         let all = each.saturating_mul(left);
         let taken = take_both(all);
-        if !taken && !take(&UNASKED, all) {
+        if !taken && !UNASKED.take(all) {
             return Err(NoRoom { free: free() });
         }
         PROMISED.fetch_add(all, Relaxed);
@@ -245,9 +244,8 @@ pub(super) fn owed() -> usize {
 
 pub(super) fn allow(room: Room, before: Before) {
     anew(&STARTABLE, room.starts, before.starts, before.owed);
-    static REFILLED: Mutex<Option<Instant>> = Mutex::new(None);
     // Behind what is promised.
-    refill(&UNASKED, &REFILLED, left() < IN_ALL);
+    UNASKED.refill(left());
     MACHINES.store(room.machines.max(1), Relaxed);
 }
 
