@@ -255,9 +255,9 @@ impl Slot {
         let me: Weak<dyn Mourner> = Weak::<Self>::clone(&self.me);
         machine.set_mourner(me);
         machine.enter_census();
+        let took = time::now().saturating_sub(begun);
         let Took { declared, grown } = machine.took();
         self.had.set(declared + grown);
-        let took = time::now().saturating_sub(begun);
         self.rests.borrow_mut().started(took, Instant::now());
         tracing::debug!(vm_id = self.spec.vm_id, ?took, "wasm machine started");
         let Some(first) = seats.first() else { return Ok(()) };
