@@ -141,21 +141,22 @@ impl Exchange {
         // Until it is answered.
         let _head = Held::head(&self.connection.worker, &parts.headers).map_err(|_| ProxyError::ShortMemory)?;
         let listener = Arc::clone(&self.listener);
-        let (survey, found) = match self.find(&listener, &mut parts, &body, means.upgrade.as_ref()) {
+        let found = self.find(&listener, &mut parts, &body, means.upgrade.as_ref());
+        if let Some(course) = filter::Course::of(&found, &listener.model, &parts) {
+            let arrived = match filter::arrive(self, course, &mut parts, means) {
+                Ok(arrived) => arrived,
+                Err(error) => return filter::refuse(self, || parts, &error).ok_or(error),
+            };
+            let begun = filter::begin(self, course, parts, body, arrived);
+            return Ok(boxed(|| filter::run(self, course, begun)).await);
+        }
+        let (survey, found) = match found {
             Ok(found) => found,
             Err(error) => {
                 self.stays(|| parts.clone());
                 return filter::refuse(self, || parts, &error).ok_or(error);
             }
         };
-        if let Some(filters) = &found.route.filters {
-            let arrived = match filter::arrive(self, found.route, &mut parts, survey, means) {
-                Ok(arrived) => arrived,
-                Err(error) => return filter::refuse(self, || parts, &error).ok_or(error),
-            };
-            let begun = filter::begin(self, filters, found.route, parts, survey, body, arrived);
-            return Ok(boxed(|| filter::run(self, found.route, begun)).await);
-        }
         match &found.route.action {
             Action::Forward(clusters) => {
                 let worker = Rc::clone(&self.connection.worker);
@@ -198,13 +199,15 @@ impl Exchange {
         let view = target.view(head, self.connection.facts.local);
         // Before it is known whether there is such a route: a stranger learns nothing of what there is.
         admit::request(&self.connection, listener, listener.admit.as_deref(), &view)?;
-        let found = listener.routes.find(&view).ok_or(RouteError::NotFound)?;
-        self.choose(&found, parts);
-        if let Some(rules) = self.compiled_route().and_then(|route| route.admit.as_deref()) {
-            admit::request(&self.connection, listener, Some(rules), &view)?;
+        let found = listener.routes.find(&view);
+        if let Some(found) = &found {
+            self.choose(found, parts);
+            if let Some(rules) = self.compiled_route().and_then(|route| route.admit.as_deref()) {
+                admit::request(&self.connection, listener, Some(rules), &view)?;
+            }
         }
         self.judged = seen.filter(|_| offer.is_some()).map(|came| Box::new(Judged::new(*came)));
-        Ok((survey, found))
+        Ok((survey, found.ok_or(RouteError::NotFound)?))
     }
 
     fn choose(&mut self, found: &Found<'_>, parts: &request::Parts) {

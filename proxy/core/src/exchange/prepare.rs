@@ -117,7 +117,7 @@ pub(super) fn prepare(
     body: Incoming,
     means: Means,
 ) -> Result<Prepared, ProxyError> {
-    let (leaving, _) = arrive(exchange, found.route, &mut head, survey, means.upgrade)?;
+    let (leaving, _) = arrive(exchange, Some(found.route), &mut head, survey, means.upgrade)?;
     depart(exchange, found, head, survey, body, means.interim, leaving)
 }
 
@@ -125,7 +125,7 @@ pub(super) fn prepare(
 /// that the client used.
 pub(super) fn arrive(
     exchange: &mut Exchange,
-    route: &Route,
+    route: Option<&Route>,
     head: &mut request::Parts,
     survey: Survey,
     offer: Option<Offer>,
@@ -197,12 +197,13 @@ fn gate(head: &mut request::Parts, survey: Survey, body: &Incoming) -> Option<Ga
 /// Whether the client asks to leave HTTP, and may.
 fn leaving(
     exchange: &Exchange,
-    route: &Route,
+    route: Option<&Route>,
     head: &request::Parts,
     survey: Survey,
     offer: Option<Offer>,
 ) -> Result<Option<Leaving>, ProxyError> {
-    let allowed = |protocol: &str| route.upgrades.iter().any(|known| known.eq_ignore_ascii_case(protocol));
+    // Which routes let through is asked again where filters led the request to one.
+    let allowed = |protocol: &str| route.is_none_or(|route| lets_through(route, protocol));
     if head.method == Method::CONNECT {
         let Some(offer) = offer else { return Err(RouteError::ConnectRefused.into()) };
         let asked = match &offer.protocol {
@@ -223,6 +224,11 @@ fn leaving(
         let key = head.headers.get(header::SEC_WEBSOCKET_KEY).cloned();
         Leaving { offer, asked: Asked::Upgrade(protocol, key) }
     }))
+}
+
+/// Whether requests of this route may switch to this protocol.
+pub(super) fn lets_through(route: &Route, protocol: &str) -> bool {
+    route.upgrades.iter().any(|known| known.eq_ignore_ascii_case(protocol))
 }
 
 fn chance(exchange: &Exchange) -> u128 {

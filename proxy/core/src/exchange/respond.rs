@@ -64,11 +64,6 @@ pub(super) enum AnswerBody {
     Nobody,
 }
 
-/// On HTTP/1 an answer is its connection's last: what of its request comes yet goes nowhere, and the client's next request would stand behind
-/// that. An extension of the answer.
-#[derive(Debug, Clone, Copy)]
-pub struct Last;
-
 /// In a response's extensions: it is none, and the codec resets the stream, or closes the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reset {

@@ -9,9 +9,10 @@ use crate::{
 };
 use pillion_core::drain::Signal;
 use proptest::prelude::*;
-use std::{future::poll_fn, time::Duration};
+use std::{cell::RefCell, future::poll_fn, rc::Rc, time::Duration};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream},
+    sync::oneshot,
     time::{Instant, sleep},
 };
 
@@ -472,6 +473,76 @@ fn an_upload_goes_on_behind_its_answer_and_the_connection_with_it() {
             world.assert_quiet().await;
         },
     );
+}
+
+/// Servers that decline an upload before they have read it end their connection, and the client was told that its own goes on.
+#[test]
+fn what_is_left_of_a_short_upload_is_read_where_its_server_gave_it_up() {
+    for rest in [1 << 20, 1, 0] {
+        run(
+            PLAIN,
+            |_, _| {
+                serve(|mut stream| async move {
+                    head(&mut stream).await;
+                    stream.write_all(HELLO.as_bytes()).await.unwrap();
+                })
+            },
+            move |world| async move {
+                let mut client = world.connect();
+                for _ in 0..3 {
+                    let head = format!("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: {}\r\n\r\nabc", 3 + rest);
+                    client.write_all(head.as_bytes()).await.unwrap();
+                    let answer = answer(&mut client).await;
+                    assert_eq!((answer.body.as_str(), answer.field("connection")), ("hello", None), "{rest}");
+                    sleep(Duration::from_secs(1)).await;
+                    client.write_all(&vec![b'x'; rest]).await.unwrap();
+                }
+            },
+        );
+    }
+}
+
+/// As in Envoy: nobody can tell whether all of it will be read.
+#[test]
+fn an_answer_before_the_end_of_a_long_upload_is_its_connections_last_and_the_upload_goes_on() {
+    const LONG: usize = (1 << 20) + 1;
+    for chunked in [false, true] {
+        let (whole, was_whole) = oneshot::channel();
+        let whole = Rc::new(RefCell::new(Some(whole)));
+        run(
+            PLAIN,
+            move |_, _| {
+                let whole = Rc::clone(&whole);
+                serve(move |mut stream| {
+                    let whole = whole.take();
+                    async move {
+                        head(&mut stream).await;
+                        stream.write_all(HELLO.as_bytes()).await.unwrap();
+                        let mut body = vec![0; 3 + LONG];
+                        stream.read_exact(&mut body).await.unwrap();
+                        whole.unwrap().send(()).unwrap();
+                        stream.read(&mut body).await.ok();
+                    }
+                })
+            },
+            move |world| async move {
+                let mut client = world.connect();
+                let framing =
+                    if chunked { "transfer-encoding: chunked" } else { &format!("content-length: {}", 3 + LONG) };
+                let (first, last) =
+                    if chunked { (format!("{:x}\r\nabc", 3 + LONG), "\r\n0\r\n\r\n") } else { ("abc".into(), "") };
+                let head = format!("POST / HTTP/1.1\r\nhost: a\r\n{framing}\r\n\r\n{first}");
+                client.write_all(head.as_bytes()).await.unwrap();
+                let answer = answer(&mut client).await;
+                assert_eq!((answer.body.as_str(), answer.field("connection")), ("hello", Some("close")), "{chunked}");
+                sleep(Duration::from_secs(1)).await;
+                client.write_all(&vec![b'x'; LONG]).await.unwrap();
+                client.write_all(last.as_bytes()).await.unwrap();
+                was_whole.await.unwrap();
+                assert_eq!(client.read(&mut [0; 1]).await.unwrap(), 0, "it ends");
+            },
+        );
+    }
 }
 
 #[test]

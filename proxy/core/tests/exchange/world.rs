@@ -47,7 +47,7 @@ pub(crate) struct Setup {
     pub(crate) routes: &'static str,
     pub(crate) cluster: &'static str,
     pub(crate) endpoints: &'static str,
-    /// Names of scripted filters, on every route and on opaque connections. One with `open` in its name fails open; one
+    /// Names of scripted filters, on listener, every route and opaque connections. One with `open` in its name fails open; one
     /// with `small` holds back 16 bytes at most; one with `first` is on first routes alone.
     pub(crate) filters: &'static [&'static str],
 }
@@ -258,6 +258,9 @@ fn with_filters(mut config: Config, names: &[&str]) -> Config {
             let has = |index: &&FilterIndex| at == 0 || !names[index.0].contains("first");
             Arc::make_mut(route).filters = Some(chain.iter().filter(has).copied().collect());
         }
+        // "first" is the first route's own.
+        let has = |index: &&FilterIndex| !names[index.0].contains("first");
+        listener.filters = Some(chain.iter().filter(has).copied().collect());
         match &mut listener.protocol {
             ListenerProtocol::Http => {}
             ListenerProtocol::Opaque(tcp) | ListenerProtocol::Detect(tcp) => tcp.filters = Some(Arc::clone(&chain)),

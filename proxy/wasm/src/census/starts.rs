@@ -284,10 +284,11 @@ pub(crate) fn take_both(more: usize) -> bool {
     taken
 }
 
-/// A machine that starts again in the place of one that had as much takes as those do that serve. `false`: there is no memory for that.
+/// A machine that starts again in the place of one that had as much may take all that is left to those that serve, at half the price as
+/// other starts. `false`: there is no memory for that.
 #[must_use]
 pub(crate) fn take_again(more: usize) -> bool {
-    take(&ROOM, more)
+    take(&ROOM, more.div_ceil(2))
 }
 
 /// So many bytes that a machine had are free again.

@@ -5,7 +5,7 @@
 //! written for a route alone must not be got round.
 
 use super::{
-    HeadFault, Headers, Side,
+    Course, HeadFault, Headers, Side,
     leave::{Expects, leave},
     routed,
     run::{slots, word},
@@ -20,8 +20,8 @@ use crate::{
     exchange::{Exchange, receive, route::RouteError},
 };
 use http::{header, request};
-use pillion_config::model::{FilterIndex, Route, Scheme};
-use std::{rc::Rc, sync::Arc};
+use pillion_config::model::{FilterIndex, Scheme};
+use std::rc::Rc;
 
 /// A request that has left the chain.
 pub(super) struct Onward {
@@ -36,11 +36,11 @@ pub(super) struct Onward {
 pub(super) async fn choose(
     exchange: &mut Exchange,
     chain: &Rc<Shared>,
-    first: &Arc<Route>,
+    first: Course<'_>,
     scheme: Scheme,
     interim: Option<&Interim>,
 ) -> Result<Onward, ProxyError> {
-    let (onward, missed) = look(exchange, chain, first.filters.as_deref().unwrap_or_default())?;
+    let (onward, missed) = look(exchange, chain, first.filters)?;
     if missed.is_empty() {
         return Ok(onward);
     }
@@ -104,7 +104,7 @@ async fn pass(
     chain: &Rc<Shared>,
     onward: Onward,
     missed: Vec<FilterIndex>,
-    first: &Route,
+    first: Course<'_>,
     scheme: Scheme,
     interim: Option<&Interim>,
 ) -> Result<Onward, ProxyError> {
@@ -117,10 +117,10 @@ async fn pass(
     chain.extend(more, Headers::request(parts, word(scheme)));
     let left = match chain.left(Side::Request) {
         Some(left) => left,
-        None => leave(exchange, chain, Side::Request, first.idle_timeout, expects, interim).await,
+        None => leave(exchange, chain, Side::Request, first.idle, expects, interim).await,
     };
     left?;
-    let passed: Vec<_> = first.filters.iter().flat_map(|filters| filters.iter()).copied().chain(missed).collect();
+    let passed: Vec<_> = first.filters.iter().copied().chain(missed).collect();
     let (again, missed) = look(exchange, chain, &passed)?;
     if let Some(missed) = missed.first() {
         exchange.goes_on_as(&again.parts);

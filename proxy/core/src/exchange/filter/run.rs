@@ -10,7 +10,7 @@
 //! Everything here is behind one box: an exchange without filters pays a look at its route.
 
 use super::{
-    End, HeadFault, Headers, Side, StreamKind,
+    Course, End, HeadFault, Headers, Side, StreamKind,
     again::{self, Onward},
     leave::{Expects, Stuck, Then, leave},
     routed,
@@ -37,7 +37,7 @@ use crate::{
 };
 use http::{HeaderValue, StatusCode, Version, header, request};
 use http_body::Body;
-use pillion_config::model::{Action, FilterIndex, Route, Scheme};
+use pillion_config::model::{Action, FilterIndex, Scheme};
 use std::{
     future::{Future, poll_fn},
     net::SocketAddr,
@@ -52,7 +52,6 @@ use tokio::time::Instant;
 /// A request at its filters, as far as it comes without waiting.
 pub(in crate::exchange) struct Begun {
     chain: Rc<Shared>,
-    survey: Survey,
     scheme: Scheme,
     interim: Option<Interim>,
     leaving: Option<Box<Leaving>>,
@@ -70,13 +69,13 @@ pub(in crate::exchange) struct Arrived {
 /// Readies a request for its filters.
 pub(in crate::exchange) fn arrive(
     exchange: &mut Exchange,
-    route: &Route,
+    course: Course<'_>,
     head: &mut request::Parts,
-    survey: Survey,
     means: Means,
 ) -> Result<Arrived, ProxyError> {
     let Means { upgrade, interim } = means;
-    let (leaving, scheme) = prepare::arrive(exchange, route, head, survey, upgrade)?;
+    let (leaving, scheme) =
+        prepare::arrive(exchange, course.route.map(|route| &**route), head, course.survey, upgrade)?;
     Ok(Arrived { interim, leaving: leaving.map(Box::new), scheme })
 }
 
@@ -94,10 +93,8 @@ fn name_host(head: &mut request::Parts, local: SocketAddr) {
 /// No future yet: whatever a future is begun with is moved several times on its way to where it is polled.
 pub(in crate::exchange) fn begin(
     exchange: &mut Exchange,
-    filters: &[FilterIndex],
-    route: &Arc<Route>,
+    course: Course<'_>,
     mut head: request::Parts,
-    survey: Survey,
     body: Incoming,
     arrived: Arrived,
 ) -> Begun {
@@ -105,7 +102,7 @@ pub(in crate::exchange) fn begin(
     name_host(&mut head, exchange.connection.facts.local);
     // A filter may answer it, or keep it until its client is gone.
     exchange.goes_to_filters_as(&head);
-    let chain = open(exchange, filters, route);
+    let chain = open(exchange, course);
     exchange.record.attach(Rc::clone(&chain));
     let end = End::when(body.is_end_stream());
     if let Some(leaving) = &leaving {
@@ -119,7 +116,7 @@ pub(in crate::exchange) fn begin(
         half.source_ended = end == End::Yes;
     }
     chain.begin_head(Side::Request, Headers::request(head, word(scheme)), end);
-    Begun { chain, survey, scheme, interim, leaving }
+    Begun { chain, scheme, interim, leaving }
 }
 
 /// A scheme, as filters are told it.
@@ -131,10 +128,10 @@ pub(super) fn word(scheme: Scheme) -> &'static str {
 }
 
 /// Serves a request that was begun.
-pub(in crate::exchange) async fn run(exchange: &mut Exchange, route: &Arc<Route>, begun: Begun) -> Answer {
-    let Begun { chain, survey, scheme, interim, leaving } = begun;
+pub(in crate::exchange) async fn run(exchange: &mut Exchange, course: Course<'_>, begun: Begun) -> Answer {
+    let Begun { chain, scheme, interim, leaving } = begun;
     let outcome = {
-        let mut course = pin!(forward(exchange, &chain, route, survey, scheme, interim, leaving));
+        let mut course = pin!(forward(exchange, &chain, course, scheme, interim, leaving));
         poll_fn(|cx| match course.as_mut().poll(cx) {
             Poll::Ready(outcome) => Poll::Ready(outcome.unwrap_or_else(|stuck| Err(stuck.into()))),
             Poll::Pending => chain.poll_interruption(cx).map(|()| Err(Stuck::Interrupted.into())),
@@ -158,9 +155,9 @@ pub(in crate::exchange) async fn run(exchange: &mut Exchange, route: &Arc<Route>
     };
     let left = match chain.left(Side::Response) {
         Some(left) => left,
-        None => leave(exchange, &chain, Side::Response, route.idle_timeout, Expects::Nothing, None).await,
+        None => leave(exchange, &chain, Side::Response, course.idle, Expects::Nothing, None).await,
     };
-    end_back(exchange, &chain, rest, left, route.idle_timeout)
+    end_back(exchange, &chain, rest, left, course.idle)
 }
 
 /// How a request's course ended.
@@ -233,9 +230,9 @@ fn answer(exchange: &mut Exchange, interrupt: Interrupt) -> Answer {
 }
 
 /// The chain of a request.
-fn open(exchange: &Exchange, filters: &[FilterIndex], route: &Arc<Route>) -> Rc<Shared> {
-    let chain = chain(exchange, slots(exchange, filters));
-    chain.takes(Some(route));
+fn open(exchange: &Exchange, course: Course<'_>) -> Rc<Shared> {
+    let chain = chain(exchange, slots(exchange, course.filters));
+    chain.takes(course.route);
     chain
 }
 
@@ -256,8 +253,7 @@ pub(super) fn slots(exchange: &Exchange, filters: &[FilterIndex]) -> Box<[Slot]>
 async fn forward(
     exchange: &mut Exchange,
     chain: &Rc<Shared>,
-    route: &Arc<Route>,
-    survey: Survey,
+    course: Course<'_>,
     scheme: Scheme,
     interim: Option<Interim>,
     leaving: Option<Box<Leaving>>,
@@ -265,13 +261,13 @@ async fn forward(
     let left = match chain.left(Side::Request) {
         Some(left) => left,
         None => {
-            let expects = if survey.has(Field::Expect) { Expects::Continue } else { Expects::Nothing };
-            leave(exchange, chain, Side::Request, route.idle_timeout, expects, interim.as_ref()).await
+            let expects = if course.survey.has(Field::Expect) { Expects::Continue } else { Expects::Nothing };
+            leave(exchange, chain, Side::Request, course.idle, expects, interim.as_ref()).await
         }
     };
     left?;
-    let outcome = match again::choose(exchange, chain, route, scheme, interim.as_ref()).await {
-        Ok(left) => onward(exchange, chain, left, survey, scheme, interim, leaving).await,
+    let outcome = match again::choose(exchange, chain, course, scheme, interim.as_ref()).await {
+        Ok(left) => onward(exchange, chain, left, course.survey, scheme, interim, leaving).await,
         Err(error) => Err(error),
     };
     Ok(outcome)
@@ -289,9 +285,11 @@ async fn onward(
 ) -> Result<Outcome, ProxyError> {
     let Onward { mut parts, changed, route } = left;
     let shown_as_leaving = leaving.is_some();
+    let listener = &chain.listener;
+    let found = listener.routes.again(route, receive::path(&parts)).ok_or(RouteError::NotFound)?;
     let (leaving, withdrawn) = match leaving {
         None => (None, Withdrawn::No),
-        Some(leaving) => upgrade::settle(*leaving, &mut parts),
+        Some(leaving) => upgrade::settle(*leaving, found.route, &mut parts)?,
     };
     // A filter that wanted the body first has had it asked for; where one took the field away no server will.
     let asked = survey.has(Field::Expect) && !parts.headers.contains_key(header::EXPECT);
@@ -303,8 +301,6 @@ async fn onward(
         survey = Survey::of(&parts.headers);
         hop_by_hop::behind_filters(&mut parts.headers, survey)?;
     }
-    let listener = &chain.listener;
-    let found = listener.routes.again(route, receive::path(&parts)).ok_or(RouteError::NotFound)?;
     match &found.route.action {
         Action::Forward(_) => {
             let cluster = chain.aim.take().ok_or(RouteError::NoWeight)?;
@@ -417,11 +413,8 @@ pub(super) fn end_back(
             Ok(head) if tunnel.is_some() && head.status != status => FilterError::Response(HeadFault::NoStatus).into(),
             Ok(mut head) => {
                 chain.phase.set(Phase::Sent);
-                match exchange.grammar.version {
-                    Version::HTTP_2 => upgrade::grant(&mut head),
-                    // As in Envoy: once the filters are gone the rest of it goes nowhere.
-                    _ if chain.is_still_looked_at() => drop(head.extensions.insert(respond::Last)),
-                    _ => {}
+                if exchange.grammar.version == Version::HTTP_2 {
+                    upgrade::grant(&mut head);
                 }
                 let body = match tunnel {
                     Some(start) => AnswerBody::Tunnel(start),

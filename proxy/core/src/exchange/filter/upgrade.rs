@@ -6,11 +6,13 @@
 use crate::exchange::{
     head::{Survey, hop_by_hop},
     judge,
-    prepare::{Asked, Leaving},
+    prepare::{Asked, Leaving, lets_through},
+    route::RouteError,
 };
 use http::{HeaderValue, Method, StatusCode, header, request, response};
+use pillion_config::model::Route;
 
-/// Whether filters took a wish to leave HTTP away.
+/// Whether filters took a wish to leave HTTP away, or led it to a route that does not let it through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Withdrawn {
     No,
@@ -35,16 +37,23 @@ pub(super) fn show(asked: &Asked, came: Option<&request::Parts>, head: &mut requ
     }
 }
 
-/// What is left of the wish behind the filters. The fields that say so are still in the head.
-pub(super) fn settle(leaving: Leaving, head: &mut request::Parts) -> (Option<Leaving>, Withdrawn) {
+/// What is left of the wish behind the filters, on the route that it goes by. The fields that say so are still in the head.
+pub(super) fn settle(
+    leaving: Leaving,
+    route: &Route,
+    head: &mut request::Parts,
+) -> Result<(Option<Leaving>, Withdrawn), RouteError> {
     let (protocol, withdrawn) = match &leaving.asked {
-        Asked::Connect => return (Some(leaving), Withdrawn::No),
+        Asked::Connect => return Ok((Some(leaving), Withdrawn::No)),
         Asked::Upgrade(protocol, _) => (protocol, Withdrawn::Upgrade),
         Asked::ExtendedConnect(protocol, _) => (protocol, Withdrawn::Connect),
     };
     let asks = hop_by_hop::upgrade(&head.headers, Survey::of(&head.headers))
         .is_some_and(|asked| protocol.as_bytes().eq_ignore_ascii_case(asked.as_bytes()));
-    match (asks, withdrawn) {
+    let refused = asks && !protocol.to_str().is_ok_and(|protocol| lets_through(route, protocol));
+    Ok(match (asks, withdrawn) {
+        (true, Withdrawn::Connect) if refused => return Err(RouteError::UpgradeRefused),
+        (true, _) if refused => (None, withdrawn),
         (false, _) => (None, withdrawn),
         (true, Withdrawn::Connect) if head.method != Method::GET => (None, withdrawn),
         (true, Withdrawn::Connect) => {
@@ -52,7 +61,7 @@ pub(super) fn settle(leaving: Leaving, head: &mut request::Parts) -> (Option<Lea
             (Some(leaving), Withdrawn::No)
         }
         (true, Withdrawn::No | Withdrawn::Upgrade) => (Some(leaving), Withdrawn::No),
-    }
+    })
 }
 
 /// What a success grants that says so by its status alone.

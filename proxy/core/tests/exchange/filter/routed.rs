@@ -149,6 +149,79 @@ fn an_answer_on_no_route_is_of_none() {
     }
 }
 
+/// As Envoy: its listener's filters are asked about it, too, and may answer it or lead it to a route.
+#[test]
+fn a_request_that_no_route_takes_passes_the_listeners_filters() {
+    const SOME: &str = "      - match: { prefix: /x }
+        cluster: up
+        response_headers: { set: { x-route: first } }
+      - match: { prefix: / , headers: { x-to: second } }
+        cluster: up
+        upgrades: []
+        response_headers: { set: { x-route: second } }";
+    type Does = fn(&Stream) -> Do;
+    let nothing: Does = |_| Do::Continue;
+    let answers: Does = |stream| {
+        stream.reply(reply(302, "here")).unwrap();
+        Do::Pause
+    };
+    let moves: Does = |stream| {
+        moves(stream, b"/x");
+        Do::Continue
+    };
+    let names: Does = |stream| {
+        stream.headers(Map::RequestHeaders, |head| head.add(b"x-to", b"second")).unwrap();
+        Do::Continue
+    };
+    for (does, status, leads, flags, details) in [
+        (nothing, 404, None, "NR", "route_not_found"),
+        (answers, 302, None, "-", "by_filter"),
+        (|_: &Stream| Do::Fail, 503, None, "FF", "script_failed"),
+        (moves, 200, Some("first"), "-", "via_upstream"),
+        (names, 200, Some("second"), "-", "via_upstream"),
+    ] {
+        let told = Rc::<RefCell<Vec<String>>>::default();
+        for name in ["a", "b", "c"] {
+            let told = Rc::clone(&told);
+            script(name, move |event, stream| match event {
+                Event::RequestHeaders(_) => {
+                    told.borrow_mut().push(format!("{name}:{}", route(stream)));
+                    if name == "a" { does(stream) } else { Do::Continue }
+                }
+                Event::ResponseHeaders(_) => {
+                    stream.headers(Map::ResponseHeaders, |head| head.add(b"x-seen", name.as_bytes())).unwrap();
+                    Do::Continue
+                }
+                Event::Log => {
+                    told.borrow_mut().push(format!("{name} logs"));
+                    Do::Continue
+                }
+                _ => Do::Continue,
+            });
+        }
+        run(
+            Setup { routes: SOME, ..THREE },
+            |_, _| echo(),
+            |world| async move {
+                let answer = ask(&world, "POST /none HTTP/1.1\r\nhost: a.example\r\nconnection: upgrade\r\nupgrade: websocket\r\ncontent-length: 0\r\n\r\n").await;
+                assert_eq!((answer.status, answer.field("x-route")), (status, leads), "{answer:?}");
+                // What the second route does not let through goes without.
+                assert_eq!(answer.body.contains("upgrade: websocket"), leads == Some("first"), "{answer:?}");
+                let record = world.record().await;
+                assert_eq!((record.status, &*record.flags, &*record.details), (status, flags, details), "{record:?}");
+                let told = told.take();
+                assert_eq!(told[0], "a:none", "{told:?}");
+                assert_eq!(
+                    told.iter().filter(|told| told.ends_with("logs")).count(),
+                    if status == 503 { 2 } else { 3 },
+                    "{told:?}"
+                );
+                world.assert_quiet().await;
+            },
+        );
+    }
+}
+
 /// As Envoy: its record names the cluster that it would have gone to.
 #[test]
 fn a_request_that_goes_no_further_than_a_filter_is_its_clusters() {

@@ -5,15 +5,12 @@
 
 use super::{
     Leaving, Server, Then,
-    wire::{Asked, Awaits, Course, Gone, Trailers},
+    wire::{Asked, Awaits, Course, Gone, Rest, Trailers},
 };
 use crate::{
     body::{Ahead, BodyError},
     downstream::codec::date,
-    exchange::{
-        respond::{Last, Reset},
-        stream::ResponseBody,
-    },
+    exchange::{respond::Reset, stream::ResponseBody},
     framing::Persistence,
     http1::{
         Encoder, Outbox,
@@ -49,6 +46,18 @@ enum End {
     Broken,
 }
 
+/// What a request's body makes of its connection, as its answer's head goes out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Settled {
+    /// It can go on: what is left of the body is read in any case.
+    Keep,
+    /// It cannot.
+    Close,
+    /// More of the body may come than is read for nobody, and who reads it may give it up, as an upstream does that has answered; then the
+    /// client's next request would stand behind it. So the answer says that it is the last, as Envoy's does.
+    Coming,
+}
+
 /// Writes an interim response, unless the client has left too much of those before it.
 pub(super) fn interim(interim: Response<()>, out: &mut Outbox) {
     if !out.has_room() {
@@ -79,9 +88,8 @@ impl Server {
         let settled = poll_fn(|cx| Poll::Ready(self.settle_now(cx, asked.awaits))).await;
         let content = Content::of(&body);
         let framing = write::frame_response(&head, content, &asked.method, asked.version);
-        let last = settled == Persistence::Close
+        let last = settled != Settled::Keep
             || asked.persistence == Persistence::Close
-            || head.extensions.get::<Last>().is_some()
             || framing == Framing::UntilClose
             || self.leaving == Leaving::Yes
             || self.connection.leaving()
@@ -115,10 +123,12 @@ impl Server {
         drop(answer);
         match tunnel.filter(|_| switched) {
             Some(tunnel) => return Then::Tunnel(tunnel),
-            None if last => return Then::Close,
+            // Who reads such a body goes on, but not where the client takes the connection's end for the answer's.
+            None if last && (settled != Settled::Coming || framing == Framing::UntilClose) => return Then::Close,
             None => {}
         }
-        match poll_fn(|cx| self.poll_settled(cx)).await {
+        let persistence = if last { Persistence::Close } else { Persistence::Keep };
+        match poll_fn(|cx| self.poll_settled(cx, persistence)).await {
             Persistence::Keep => {
                 self.wire.borrow_mut().decline_upgrade();
                 Then::Next
@@ -128,22 +138,29 @@ impl Server {
     }
 
     /// Whether the request's body lets the connection go on, as far as can be told before the answer.
-    fn settle_now(&self, cx: &mut Context<'_>, awaits: Awaits) -> Persistence {
+    fn settle_now(&self, cx: &mut Context<'_>, awaits: Awaits) -> Settled {
         let mut wire = self.wire.borrow_mut();
         match wire.course() {
-            // Its next request would be taken for the body.
-            Course::Coming(_) if awaits == Awaits::Continue => Persistence::Close,
-            Course::Whole | Course::Coming(_) => Persistence::Keep,
-            Course::Abandoned => wire.drain(cx),
-            Course::Refused(_) | Course::Cut(_) => Persistence::Close,
+            Course::Whole => Settled::Keep,
+            Course::Coming(_) => match (wire.rest(), awaits) {
+                (Rest::Here, _) | (Rest::Short, Awaits::Nothing) => Settled::Keep,
+                (Rest::Long, Awaits::Nothing) => Settled::Coming,
+                // Its next request would be taken for the body.
+                (Rest::Short | Rest::Long, Awaits::Continue) => Settled::Close,
+            },
+            Course::Abandoned => match wire.drain(cx) {
+                Persistence::Keep => Settled::Keep,
+                Persistence::Close => Settled::Close,
+            },
+            Course::Refused(_) | Course::Cut(_) => Settled::Close,
         }
     }
 
-    fn poll_settled(&mut self, cx: &mut Context<'_>) -> Poll<Persistence> {
+    fn poll_settled(&mut self, cx: &mut Context<'_>, told: Persistence) -> Poll<Persistence> {
         if self.obey(cx).is_err() {
             return Poll::Ready(Persistence::Close);
         }
-        self.wire.borrow_mut().poll_settled(cx)
+        self.wire.borrow_mut().poll_settled(cx, told)
     }
 
     /// Waits until the client's kernel has what was written, and gives up when the client does.

@@ -6,6 +6,7 @@
 
 mod body;
 
+pub(super) use body::Rest;
 pub use body::Upload;
 
 use super::{
@@ -305,26 +306,6 @@ impl Wire {
     fn poll_left(&mut self, cx: &mut Context<'_>) -> Poll<Gone> {
         let left = self.timer.looks(cx) && self.socket.as_ref().is_some_and(Socket::has_left);
         if left { Poll::Ready(Gone::Left) } else { Poll::Pending }
-    }
-
-    /// After an answer: waits for the end of a body that somebody still reads, and reads on over one that nobody wants
-    /// as far as it has come.
-    pub(super) fn poll_settled(&mut self, cx: &mut Context<'_>) -> Poll<Persistence> {
-        match self.course {
-            Course::Coming(wants) => {
-                self.mind(cx);
-                // Its exchange is over: where the upstream does not take it, nobody else counts the time.
-                match (self.timer.watch(cx, &self.settings.deadlines, Wait::Body, self.read), wants) {
-                    (Verdict::Waiting, _) => return Poll::Pending,
-                    (Verdict::Expired, Wants::More) => self.refuse_body(Refusal::BodyTimeout),
-                    (Verdict::Expired, Wants::Nothing) => {}
-                }
-                Poll::Ready(Persistence::Close)
-            }
-            Course::Abandoned => Poll::Ready(self.drain(cx)),
-            Course::Whole => Poll::Ready(Persistence::Keep),
-            Course::Refused(_) | Course::Cut(_) => Poll::Ready(Persistence::Close),
-        }
     }
 
     /// Notes the connection's task, to be woken when a body's reader is done or waits.

@@ -1,6 +1,7 @@
 //! The body of the request in progress: read as it is asked for, and read over where nobody asks.
 
 use super::{Answered, Course, Shared, Wants, Wire};
+use crate::downstream::codec::http1::timer::{Verdict, Wait};
 use crate::{
     body::BodyError,
     framing::{Left, Persistence, Refusal, Step},
@@ -19,7 +20,66 @@ use std::{
 /// Whoever sends more is closed upon.
 const MOST_DRAINED: usize = 64 * 1024;
 
+/// Bytes of a body that may be left as its answer begins where its connection goes on in any case: whoever gives it up then, they are
+/// read. Servers that decline an upload before they have read it would cost each client its connection.
+const MOST_READ_OVER: u64 = 1 << 20;
+
+/// What is left of a body in progress.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in super::super) enum Rest {
+    /// All of it was read from the socket.
+    Here,
+    /// No more than is [read for nobody](Wire::poll_settled).
+    Short,
+    /// More, or nobody knows.
+    Long,
+}
+
 impl Wire {
+    /// What is left of the body in progress.
+    pub(in super::super) fn rest(&self) -> Rest {
+        match self.framer.left() {
+            Left::Length(left) if left <= self.input.bytes().len() as u64 => Rest::Here,
+            Left::Length(left) if left <= MOST_READ_OVER => Rest::Short,
+            Left::Length(_) | Left::Chunked | Left::UntilClose => Rest::Long,
+            Left::Nothing => Rest::Here,
+        }
+    }
+
+    /// After an answer that `told` its client what becomes of the connection: waits for the end of a body that somebody still reads. One
+    /// that nobody wants is read to its end where the connection is to go on.
+    pub(in super::super) fn poll_settled(&mut self, cx: &mut Context<'_>, told: Persistence) -> Poll<Persistence> {
+        if self.course == Course::Abandoned && told == Persistence::Keep && self.poll_over(cx).is_pending() {
+            return match self.timer.watch(cx, &self.settings.deadlines, Wait::Body, self.read) {
+                Verdict::Waiting => Poll::Pending,
+                Verdict::Expired => Poll::Ready(Persistence::Close),
+            };
+        }
+        match self.course {
+            Course::Coming(wants) => {
+                self.mind(cx);
+                // Its exchange is over: where the upstream does not take it, nobody else counts the time.
+                match (self.timer.watch(cx, &self.settings.deadlines, Wait::Body, self.read), wants) {
+                    (Verdict::Waiting, _) => return Poll::Pending,
+                    (Verdict::Expired, Wants::More) => self.refuse_body(Refusal::BodyTimeout),
+                    (Verdict::Expired, Wants::Nothing) => {}
+                }
+                Poll::Ready(Persistence::Close)
+            }
+            Course::Whole => Poll::Ready(told),
+            Course::Abandoned | Course::Refused(_) | Course::Cut(_) => Poll::Ready(Persistence::Close),
+        }
+    }
+
+    /// Reads over a body that nobody wants.
+    fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        while self.course == Course::Abandoned {
+            // An error ends the course, too.
+            let _ = ready!(self.poll_frame(cx));
+        }
+        Poll::Ready(())
+    }
+
     /// Reads over what has come of a body that nobody wants.
     pub(in super::super) fn drain(&mut self, cx: &mut Context<'_>) -> Persistence {
         let until = self.read + MOST_DRAINED as u64;
