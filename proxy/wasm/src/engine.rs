@@ -13,9 +13,9 @@ use wasmtime::{Config, OptLevel};
 /// Bytes of a worker's own stack that a guest's frames may use. A worker's stack must be larger by what host functions
 /// and the request path need.
 ///
-/// Guests keep what they take addresses of in linear memory; 512 KiB of frames are what wasmtime gives and what deep
-/// parsers in Go and C++ were seen to run with.
-pub const GUEST_STACK: usize = 512 * 1024;
+/// Guests keep what they take addresses of in linear memory. A MiB of frames is what V8 gives in Envoy: a parser that recurses
+/// goes as deep into a client's JSON.
+pub const GUEST_STACK: usize = 1024 * 1024;
 
 /// Frames of a guest's backtrace that are kept.
 const FRAMES: usize = 24;

@@ -52,9 +52,9 @@ pub(crate) struct Listener {
     pub underscores: Field<Underscores>,
     /// Whether CONNECT (RFC 9110 §9.3.6) is served. `refuse`: an open tunnel is asked for, not given.
     pub connect: Field<Connect>,
-    /// Which requests go where. Absent: HTTP is not spoken. Hosts are tried from the most specific to any: a whole name, then the longest suffix behind a star, then the longest prefix before one, then routes without `host`. Of a host's routes the first written that matches is taken; where none matches, the next less specific host is tried (unlike Envoy's virtual hosts). A request that no route matches is answered with 404.
+    /// Which requests go where. Absent: HTTP is not spoken. Hosts are tried from the most specific to any: a whole name, then the longest suffix behind a star, then the longest prefix before one, then routes without `host`. Of a host's routes the first written that matches is taken; where none matches, the next less specific host is tried (unlike Envoy's virtual hosts). A request that no route matches is answered with 404, behind the `filters`.
     pub routes: List<Route>,
-    /// What its requests pass, in order, and its responses in reverse: filters, or the names of filters.
+    /// What its requests pass, in order, and its responses in reverse: filters, or the names of filters. Those that no route takes pass them, too, which may answer them or lead them to a route.
     pub filters: List<FilterUse>,
     /// Where connections go that are not HTTP. Without `routes`, every connection does, unread.
     pub tcp: Field<Tcp>,

@@ -38,7 +38,7 @@ pub struct Listener {
     pub protocol: ListenerProtocol,
     /// How HTTP is spoken.
     pub http: Http,
-    /// The filters that its routes begin with, and that change answers to requests which come to no route. `None` costs nothing.
+    /// The filters that its routes begin with, and that requests pass which no route takes. `None` costs nothing.
     pub filters: Option<Arc<[FilterIndex]>>,
     /// Routes in the order written; none where HTTP is not spoken. Of the most specific host that has a matching route, the first one that matches.
     pub routes: Vec<Arc<Route>>,

@@ -36,6 +36,8 @@ static UNASKED: Unasked = Unasked::new();
 
 static TRIALS: Mutex<Vec<Weak<Trial>>> = Mutex::new(Vec::new());
 
+static DEBTS: Mutex<Vec<Weak<Debt>>> = Mutex::new(Vec::new());
+
 /// How long a trial waits for memory in all, however often it asks: memory is looked at once a second at least.
 pub const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -56,18 +58,70 @@ pub(crate) fn is_little(unasked: usize, more: usize) -> bool {
 
 /// A machine that is tried, or will be. Shared by the thread that tries it, by whoever wants it tried and by the control thread, which may
 /// both [`end`](Self::end) it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Trial {
-    /// Bytes that it took, for what its module declares and for growth,
-    taken: AtomicUsize,
-    /// and those that it grew by though they were not there.
+    /// What it took.
+    debt: Arc<Debt>,
+    /// Bytes that it grew by though they were not there.
     unasked: AtomicUsize,
-    /// Where its memory is, as its module declares it.
-    memory: OnceLock<Range>,
     /// When it waits for memory no more.
     until: OnceLock<Instant>,
     /// An [`Ending`].
     ended: AtomicU8,
+}
+
+/// What a machine took that starts, for what its module declares and for growth, until it serves: whoever measures does not find what it
+/// has not touched yet.
+#[derive(Debug, Default)]
+pub(crate) struct Debt {
+    /// Bytes.
+    taken: AtomicUsize,
+    /// Where its memory is, as its module declares it.
+    memory: OnceLock<Range>,
+}
+
+impl Debt {
+    /// Of nothing yet.
+    pub(crate) fn new() -> Arc<Self> {
+        let debt = Arc::default();
+        enter(&DEBTS, &debt);
+        debt
+    }
+
+    /// So many bytes were taken.
+    pub(crate) fn grows(&self, more: usize) {
+        self.taken.fetch_add(more, Relaxed);
+    }
+
+    /// Its memory is there.
+    pub(crate) fn is_at(&self, memory: Range) {
+        // One machine starts once.
+        let _ = self.memory.set(memory);
+    }
+
+    /// There is none any more: how large it was.
+    pub(crate) fn settle(&self) -> usize {
+        self.taken.swap(0, Relaxed)
+    }
+
+    /// What of it is not touched.
+    fn owed(&self) -> usize {
+        let taken = self.taken.load(Relaxed);
+        let memory = self.memory.get().map(|memory| Range { length: memory.length.saturating_add(taken), ..*memory });
+        taken.saturating_sub(memory.map_or(0, Range::touched))
+    }
+}
+
+/// Enters one that leaves when it is dropped.
+fn enter<T>(all: &Mutex<Vec<Weak<T>>>, one: &Arc<T>) {
+    let mut all = all.lock().unwrap_or_else(PoisonError::into_inner);
+    all.retain(|known| known.strong_count() > 0);
+    all.push(Arc::downgrade(one));
+}
+
+/// Those that are there, for whoever looks at each while others enter.
+fn all<T>(all: &Mutex<Vec<Weak<T>>>) -> Vec<Arc<T>> {
+    all.lock().unwrap_or_else(PoisonError::into_inner).iter().filter_map(Weak::upgrade).collect()
 }
 
 /// Why a trial is to end before its guest has come to an end.
@@ -91,10 +145,13 @@ impl Trial {
     /// One that has taken nothing yet.
     #[must_use]
     pub fn new() -> Arc<Self> {
-        let trial = Arc::new(Self::default());
-        let mut trials = TRIALS.lock().unwrap_or_else(PoisonError::into_inner);
-        trials.retain(|trial| trial.strong_count() > 0);
-        trials.push(Arc::downgrade(&trial));
+        let trial = Arc::new(Self {
+            debt: Debt::new(),
+            unasked: AtomicUsize::new(0),
+            until: OnceLock::new(),
+            ended: AtomicU8::new(0),
+        });
+        enter(&TRIALS, &trial);
         trial
     }
 
@@ -139,27 +196,19 @@ impl Trial {
     pub(crate) fn take_now(&self, more: usize) -> bool {
         let is_there = self.ending().is_none() && take_both(more);
         if is_there {
-            self.taken.fetch_add(more, Relaxed);
+            self.debt.grows(more);
         }
         is_there
     }
 
     /// Its memory is there.
     pub(crate) fn is_at(&self, memory: Range) {
-        // One machine is tried in one trial.
-        let _ = self.memory.set(memory);
+        self.debt.is_at(memory);
     }
 
     /// Its machine is gone.
     pub(crate) fn gone(&self) {
-        give_both(self.taken.swap(0, Relaxed));
-    }
-
-    /// Bytes that it took and has not touched: who measures does not find them yet.
-    fn owed(&self) -> usize {
-        let taken = self.taken.load(Relaxed);
-        let memory = self.memory.get().map(|memory| Range { length: memory.length.saturating_add(taken), ..*memory });
-        taken.saturating_sub(memory.map_or(0, Range::touched))
+        give_both(self.debt.settle());
     }
 }
 
@@ -224,21 +273,14 @@ pub fn machines() -> usize {
 /// before a machine that serves is given back.
 #[must_use]
 pub fn end_trials() -> bool {
-    let trials: Vec<_> = {
-        let trials = TRIALS.lock().unwrap_or_else(PoisonError::into_inner);
-        trials.iter().filter_map(Weak::upgrade).collect()
-    };
-    let large = trials.iter().filter(|trial| trial.taken.load(Relaxed) > SMALL && trial.ending().is_none());
+    let trials = all(&TRIALS);
+    let large = trials.iter().filter(|trial| trial.debt.taken.load(Relaxed) > SMALL && trial.ending().is_none());
     large.map(|trial| trial.end(Ending::Pressure)).count() > 0
 }
 
 /// What was taken and promised and cannot be found by measuring.
 pub(super) fn owed() -> usize {
-    let trials: Vec<_> = {
-        let trials = TRIALS.lock().unwrap_or_else(PoisonError::into_inner);
-        trials.iter().filter_map(Weak::upgrade).collect()
-    };
-    let owed = trials.iter().map(|trial| trial.owed()).fold(0, usize::saturating_add);
+    let owed = all(&DEBTS).iter().map(|debt| debt.owed()).fold(0, usize::saturating_add);
     owed.saturating_add(PROMISED.load(Relaxed))
 }
 

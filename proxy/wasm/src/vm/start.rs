@@ -37,7 +37,7 @@ const MOST_READY: usize = 1024;
 pub enum Starts {
     /// It is to serve.
     ToServe,
-    /// It is to serve in the place of one that died and had touched so many bytes: as many it takes as those do that serve.
+    /// It is to serve in the place of one that died and had touched so many bytes: as many it may take of all that is left to those that serve.
     Again(usize),
     /// It is tried, and gone afterwards.
     OnTrial(Arc<Trial>),

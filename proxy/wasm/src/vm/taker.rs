@@ -2,7 +2,7 @@
 
 use super::Starts;
 use crate::census::{
-    starts::{self, Ending, LITTLE, Trial},
+    starts::{self, Debt, Ending, LITTLE, Trial},
     touched::Range,
 };
 use std::sync::Arc;
@@ -15,8 +15,10 @@ pub(super) enum Taker {
     /// A worker, which may not.
     Worker {
         /// Bytes that it took,
+        debt: Arc<Debt>,
+        /// those of them that are given back where it never serves,
         taken: usize,
-        /// those that it may take yet as who serves does, since the one before it had them,
+        /// those that it may take yet of what is left to who serves, since the one before it had them,
         again: usize,
         /// and those that it may grow by yet though they are not there.
         unasked: usize,
@@ -28,8 +30,8 @@ impl Taker {
     pub(super) fn of(starts: &Starts, needs: usize) -> Option<Self> {
         let mut taker = match starts {
             Starts::OnTrial(trial) => Self::Trial(Arc::clone(trial)),
-            Starts::ToServe => Self::Worker { taken: 0, again: 0, unasked: LITTLE },
-            Starts::Again(had) => Self::Worker { taken: 0, again: *had, unasked: LITTLE },
+            Starts::ToServe => Self::Worker { debt: Debt::new(), taken: 0, again: 0, unasked: LITTLE },
+            Starts::Again(had) => Self::Worker { debt: Debt::new(), taken: 0, again: *had, unasked: LITTLE },
         };
         let takes = taker.take_now(needs) || starts::is_small(needs) || taker.take_again(needs) || taker.take(needs);
         takes.then_some(taker)
@@ -54,20 +56,26 @@ impl Taker {
     fn take_now(&mut self, more: usize) -> bool {
         match self {
             Self::Trial(trial) => trial.take_now(more),
-            Self::Worker { taken, .. } => {
+            Self::Worker { debt, taken, .. } => {
                 let is_there = starts::take_both(more);
-                *taken += if is_there { more } else { 0 };
+                if is_there {
+                    *taken += more;
+                    debt.grows(more);
+                }
                 is_there
             }
         }
     }
 
-    /// Takes so many bytes as who serves does, if the one before it had them.
+    /// Takes so many bytes of what is left to who serves, if the one before it had them.
     fn take_again(&mut self, more: usize) -> bool {
         match self {
-            Self::Worker { again, .. } => {
+            Self::Worker { debt, again, .. } => {
                 let is_there = more <= *again && starts::take_again(more);
-                *again -= if is_there { more } else { 0 };
+                if is_there {
+                    *again -= more;
+                    debt.grows(more);
+                }
                 is_there
             }
             Self::Trial(_) => false,
@@ -76,8 +84,9 @@ impl Taker {
 
     /// What the module declares is there.
     pub(super) fn is_at(&self, memory: Range) {
-        if let Self::Trial(trial) = self {
-            trial.is_at(memory);
+        match self {
+            Self::Trial(trial) => trial.is_at(memory),
+            Self::Worker { debt, .. } => debt.is_at(memory),
         }
     }
 

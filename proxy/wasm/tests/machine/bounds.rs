@@ -56,7 +56,7 @@ fn a_limit_that_ends_a_guest_is_named_with_its_value() {
     let grown = words("(drop (memory.grow (i32.const 1000))) (unreachable)");
     assert!(grown.contains("limits.memory of 16MiB") && grown.contains("unreachable"), "{grown}");
     let deep = words("(call $tick (local.get 0))");
-    assert!(deep.contains("512KiB"), "{deep}");
+    assert!(deep.contains("1MiB"), "{deep}");
 }
 
 /// CPU time that a guest's tick takes, which spins after `body` and dies of it.

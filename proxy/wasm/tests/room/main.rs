@@ -35,8 +35,12 @@ fn free(bytes: usize) -> Free {
 
 /// Memory was looked at: so much is free.
 fn looked(bytes: usize) {
+    looked_at(Room { growth: u64::MAX - 1, starts: bytes as u64, machines: 2 });
+}
+
+fn looked_at(room: Room) {
     let before = census::before_look();
-    census::allow(Room { growth: u64::MAX - 1, starts: bytes as u64, machines: 2 }, u64::MAX, before);
+    census::allow(room, u64::MAX, before);
 }
 
 impl Drop for Free {
@@ -250,6 +254,10 @@ async fn what_a_dead_machine_had_is_free_and_its_next_start_has_as_much() {
     let small = configured(1, "(if (i32.eq (memory.grow (i32.const 32)) (i32.const -1)) (then (unreachable)))");
     assert!(world.staged(&small, &Starts::ToServe).is_err(), "another one");
     world.staged(&small, &Starts::Again(had)).expect("it has what it had");
+    // Half of what is free is what those may grow by that serve.
+    looked_at(Room { growth: MIB as u64, starts: 0, machines: 2 });
+    world.staged(&small, &Starts::Again(had)).expect("all that is free");
+    assert!(world.staged(&small, &Starts::Again(had)).is_err(), "twice");
     let more = small.replace("(i32.const 32)", "(i32.const 64)");
     assert!(world.staged(&more, &Starts::Again(had)).is_err(), "it never had as much");
 }
