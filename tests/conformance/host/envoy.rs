@@ -198,7 +198,7 @@ const CONNECTION_MANAGER: &str = r#"      - name: envoy.filters.network.http_con
               - { name: untrusted-route, match: { prefix: /untrusted }, route: { cluster: untrusted } }
               - { name: no-tls-route, match: { prefix: /no-tls }, route: { cluster: no-tls } }
               - { name: meta-route, match: { prefix: /meta }, route: { cluster: meta }, metadata: ROUTE }
-              - { name: main-route, match: { prefix: / }, route: { cluster: origin } }
+              - { name: main-route, match: { prefix: /, headers: [{ name: x-kit-nowhere, present_match: true, invert_match: true }] }, route: { cluster: origin } }
           http_filters:
 "#;
 

@@ -139,7 +139,7 @@ const ROUTES: &str = "    routes:
       - { name: untrusted-route, match: { prefix: /untrusted }, cluster: untrusted }
       - { name: no-tls-route, match: { prefix: /no-tls }, cluster: no-tls }
       - { name: meta-route, match: { prefix: /meta }, cluster: meta, metadata: METADATA }
-      - { name: main-route, match: { prefix: / }, cluster: origin }
+      - { name: main-route, match: { prefix: /, headers: { x-kit-nowhere: { present: false } } }, cluster: origin }
 ";
 
 fn handed(case: &Case, text: &str) -> serde_json::Value {

@@ -60,6 +60,13 @@ pub(super) struct Watched {
 }
 
 impl Watched {
+    /// The response is not passed on: what is left of the body is wanted by nobody, and not waited for.
+    pub(super) fn give_up(&self) {
+        if let Some(stream) = &self.stream {
+            stream.give_up();
+        }
+    }
+
     pub(super) fn nothing() -> Self {
         Self { stream: None, deadline: None }
     }

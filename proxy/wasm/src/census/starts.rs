@@ -31,7 +31,7 @@ static MACHINES: AtomicUsize = AtomicUsize::new(1);
 /// Bytes of promises that are not kept yet.
 static PROMISED: AtomicUsize = AtomicUsize::new(0);
 
-/// What may be promised though it is not there: to machines of all filters on all workers that start with a configuration.
+/// What may be promised though it is not there: to machines of all filters on all workers that start with a configuration, or again.
 static UNASKED: Unasked = Unasked::new();
 
 static TRIALS: Mutex<Vec<Weak<Trial>>> = Mutex::new(Vec::new());
@@ -331,6 +331,12 @@ pub(crate) fn take_both(more: usize) -> bool {
 #[must_use]
 pub(crate) fn take_again(more: usize) -> bool {
     take(&ROOM, more.div_ceil(2))
+}
+
+/// A machine that starts again is to have so many bytes though they are not there. `false`: those who take little have had enough so.
+#[must_use]
+pub(crate) fn take_unasked(more: usize) -> bool {
+    is_small(more) && UNASKED.take(more)
 }
 
 /// So many bytes that a machine had are free again.

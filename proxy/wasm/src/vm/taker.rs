@@ -18,8 +18,8 @@ pub(super) enum Taker {
         debt: Arc<Debt>,
         /// those of them that are given back where it never serves,
         taken: usize,
-        /// those that it may take yet of what is left to who serves, since the one before it had them,
-        again: usize,
+        /// those that it may take yet of what is left to who serves, where it starts again: the one before it had them,
+        again: Option<usize>,
         /// and those that it may grow by yet though they are not there.
         unasked: usize,
     },
@@ -30,10 +30,16 @@ impl Taker {
     pub(super) fn of(starts: &Starts, needs: usize) -> Option<Self> {
         let mut taker = match starts {
             Starts::OnTrial(trial) => Self::Trial(Arc::clone(trial)),
-            Starts::ToServe => Self::Worker { debt: Debt::new(), taken: 0, again: 0, unasked: LITTLE },
-            Starts::Again(had) => Self::Worker { debt: Debt::new(), taken: 0, again: *had, unasked: LITTLE },
+            Starts::ToServe => Self::Worker { debt: Debt::new(), taken: 0, again: None, unasked: LITTLE },
+            Starts::Again(had) => Self::Worker { debt: Debt::new(), taken: 0, again: Some(*had), unasked: LITTLE },
         };
-        let takes = taker.take_now(needs) || starts::is_small(needs) || taker.take_again(needs) || taker.take(needs);
+        let takes = match starts {
+            // What a small one needs to serve was promised to it; what the one before it gave back may be others' by now.
+            Starts::OnTrial(_) | Starts::ToServe => {
+                taker.take_now(needs) || starts::is_small(needs) || taker.take(needs)
+            }
+            Starts::Again(_) => taker.take(needs) || starts::take_unasked(needs),
+        };
         takes.then_some(taker)
     }
 
@@ -44,9 +50,13 @@ impl Taker {
         }
         match self {
             Self::Trial(trial) => trial.take(more),
-            Self::Worker { unasked, .. } => {
-                let left = unasked.checked_sub(more);
+            Self::Worker { unasked, again, .. } => {
+                let left = unasked.checked_sub(more).filter(|_| again.is_none() || starts::take_unasked(more));
                 *unasked = left.unwrap_or(*unasked);
+                if left.is_none() && again.is_some() {
+                    // Who served goes before who is tried: it finds room when it comes again.
+                    let _ = starts::end_trials();
+                }
                 left.is_some()
             }
         }
@@ -71,12 +81,12 @@ impl Taker {
     fn take_again(&mut self, more: usize) -> bool {
         match self {
             Self::Worker { debt, again, .. } => {
-                let is_there = more <= *again && starts::take_again(more);
-                if is_there {
-                    *again -= more;
+                let left = again.and_then(|again| again.checked_sub(more)).filter(|_| starts::take_again(more));
+                if left.is_some() {
+                    *again = left;
                     debt.grows(more);
                 }
-                is_there
+                left.is_some()
             }
             Self::Trial(_) => false,
         }

@@ -253,13 +253,18 @@ async fn what_a_dead_machine_had_is_free_and_its_next_start_has_as_much() {
     looked(0);
     let small = configured(1, "(if (i32.eq (memory.grow (i32.const 32)) (i32.const -1)) (then (unreachable)))");
     assert!(world.staged(&small, &Starts::ToServe).is_err(), "another one");
-    world.staged(&small, &Starts::Again(had)).expect("it has what it had");
-    // Half of what is free is what those may grow by that serve.
-    looked_at(Room { growth: MIB as u64, starts: 0, machines: 2 });
-    world.staged(&small, &Starts::Again(had)).expect("all that is free");
-    assert!(world.staged(&small, &Starts::Again(had)).is_err(), "twice");
+    // What its module declares is among it.
+    world.staged(&small, &Starts::Again(3 * MIB)).expect("it has what it had");
     let more = small.replace("(i32.const 32)", "(i32.const 64)");
-    assert!(world.staged(&more, &Starts::Again(had)).is_err(), "it never had as much");
+    assert!(world.staged(&more, &Starts::Again(3 * MIB)).is_err(), "it never had as much");
+    // Half of what is free is what those may grow by that serve.
+    looked_at(Room { growth: 3 * MIB as u64 / 2, starts: 0, machines: 2 });
+    world.staged(&small, &Starts::Again(3 * MIB)).expect("all that is free");
+    // Small ones have some of what is not there, and many of them no more than a few.
+    let none = configured(1, "");
+    let started: Vec<_> = (0..4).map_while(|_| world.staged(&none, &Starts::Again(MIB)).ok()).collect();
+    assert_eq!(started.len(), 2, "of a MiB each");
+    assert!(world.staged(&small, &Starts::Again(3 * MIB)).is_err(), "twice");
 }
 
 #[test]

@@ -193,7 +193,12 @@ fn end_early(
     routed::settle(exchange, chain);
     tell_as_filters_left_it(exchange, chain);
     let answer = match (interrupt, ended) {
-        (Some(interrupt), _) => answer(exchange, interrupt),
+        (Some(interrupt), ended) => {
+            if let Ok(unsent) = ended {
+                unsent.watched.give_up();
+            }
+            answer(exchange, interrupt)
+        }
         (None, Ok(answer)) => answer,
         (None, Err(error)) => respond::error(exchange, &error),
     };
@@ -404,8 +409,9 @@ pub(super) fn end_back(
         _ => Then::ComesBack,
     };
     if left.is_err() {
-        // Nothing of the request goes on past filters that have answered it otherwise.
+        // Nothing of the request goes on past filters that have answered it otherwise: its upstream may wait for it yet.
         chain.forget_request();
+        watched.give_up();
     }
     let error = match left {
         Ok(()) => match chain.take_response(bodiless, then) {
@@ -425,6 +431,7 @@ pub(super) fn end_back(
             }
             Err(fault) => {
                 chain.forget_request();
+                watched.give_up();
                 FilterError::Response(fault).into()
             }
         },

@@ -290,6 +290,57 @@ fn a_request_goes_no_further_where_its_answer_is_replaced_while_it_is_held() {
     }
 }
 
+/// Else its upstream would wait for the body for ever, and each such request would cost the cluster a connection.
+#[test]
+fn an_upstream_that_was_not_sent_the_body_is_let_go_where_a_filter_answers_in_its_place() {
+    for (held, answered) in [
+        (false, "HTTP/1.1 204 No Content\r\n\r\n"),
+        (false, "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"),
+        (true, "HTTP/1.1 401 Unauthorized\r\ncontent-length: 3\r\n\r\nout"),
+    ] {
+        let kept = Rc::new(RefCell::new(None::<Stream>));
+        let keeps = Rc::clone(&kept);
+        script("a", move |event, stream| match event {
+            Event::ResponseHeaders(_) if held => {
+                keeps.replace(Some(stream.clone()));
+                Do::Pause
+            }
+            Event::ResponseHeaders(_) => {
+                stream.reply(reply(403, "no")).unwrap();
+                Do::Pause
+            }
+            Event::ResponseBody(..) => Do::Pause,
+            _ => Do::Continue,
+        });
+        let over = Rc::new(Cell::new(false));
+        let ends = Rc::clone(&over);
+        run(
+            ONE,
+            move |_, _| {
+                let over = Rc::clone(&ends);
+                serve(move |mut stream| async move {
+                    head(&mut stream).await;
+                    stream.write_all(answered.as_bytes()).await.unwrap();
+                    assert_eq!(stream.read(&mut [0; 8]).await.unwrap_or(0), 0, "nothing of the body");
+                    over.set(true);
+                })
+            },
+            |world| async move {
+                let mut client = world.connect();
+                let asks = b"POST / HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: 6\r\n\r\n";
+                client.write_all(asks).await.unwrap();
+                if held {
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    kept.take().unwrap().reply(reply(403, "no")).unwrap();
+                }
+                assert_eq!(answer(&mut client).await.status, 403);
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                assert!(over.get(), "{answered}");
+            },
+        );
+    }
+}
+
 /// Once its filters are gone nothing of it goes on, and the client was told that its connection does.
 #[test]
 fn what_comes_of_a_body_after_its_filters_are_gone_is_read_and_goes_nowhere() {
