@@ -390,8 +390,8 @@ impl Host {
         if self.calls.tell(Told::State, root) == Seen::First {
             tracing::warn!(
                 filter = %plugin.name,
-                "a property is refused the filter: what the filters of one stream set has 1,024 keys and 4 MiB at most, and less where the \
-                 process is short of memory; an SDK may end the filter for that; further ones are not logged"
+                "a property is refused the filter: what the filters of one stream set has 1,024 keys, each of 4 KiB at most, and 4 MiB \
+                 in all, and less where the process is short of memory; an SDK may end the filter for that; further ones are not logged"
             );
         }
     }
