@@ -31,6 +31,14 @@ pub(in crate::telemetry) struct Captured {
     response_duration: Option<Duration>,
 }
 
+/// What filters told, no longer than [`VALUE_BYTES`].
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Told<'a> {
+    Text(&'a [u8]),
+    /// Perhaps cut.
+    Json(&'a [u8]),
+}
+
 impl Captured {
     /// For what has no head: every slot stays empty.
     pub(super) fn nothing(format: &Format) -> Self {
@@ -119,7 +127,9 @@ impl Captured {
                     let told = told.get_or_insert_with(|| chain.told_by_filters());
                     let all = told.get(&**namespace);
                     let value = all.and_then(|all| keys.iter().try_fold(all, |value, key| value.get(&**key)));
-                    let value = value.map(Value::to_string);
+                    // A text as it is, so that it is cut as one: behind a quote, which no other JSON begins with.
+                    let value =
+                        value.map(|value| value.as_str().map_or_else(|| value.to_string(), |text| format!("\"{text}")));
                     self.put(*slot, value.as_deref().map(|value| [value.as_bytes()].into_iter()));
                 }
             }
@@ -136,6 +146,12 @@ impl Captured {
 
     pub(super) fn get(&self, slot: usize) -> Option<&[u8]> {
         self.slots[slot].clone().map(|range| &self.bytes[range])
+    }
+
+    /// What filters told: a text, or JSON of another kind.
+    pub(super) fn told(&self, slot: usize) -> Option<Told<'_>> {
+        let value = self.get(slot)?;
+        Some(value.strip_prefix(b"\"").map_or(Told::Json(value), Told::Text))
     }
 
     fn put<'a>(&mut self, slot: usize, values: Option<impl Iterator<Item = &'a [u8]>>) {
