@@ -13,7 +13,6 @@ use pillion_config::{
     model::{Name, Scheme},
     template::RequestField,
 };
-use serde_json::Value;
 use std::{ops::Range, time::Duration};
 
 /// Bytes kept of one value. Records wait in memory: a client must not fill it with long headers.
