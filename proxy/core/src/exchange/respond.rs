@@ -229,20 +229,16 @@ pub(super) fn local(exchange: &mut Exchange, reply: LocalReply, flag: Option<Res
             header::CONTENT_TYPE if grpc => {}
             // The SDK for Rust has no other way to give a status. Envoy takes it for the reply's own, and a message where there is no body:
             // of two it makes one. Two statuses would be none, so the last one counts.
-            name if grpc && name == GRPC_STATUS => {
-                if !value.is_empty() {
-                    response.headers_mut().insert(name, value);
-                }
+            name if grpc && name == GRPC_STATUS && !value.is_empty() => {
+                drop(response.headers_mut().insert(name, value))
             }
-            name if grpc && name == GRPC_MESSAGE => {
-                if !worded {
-                    let joined =
-                        response.headers().get(&name).map(|first| [first.as_bytes(), value.as_bytes()].join(&b','));
-                    // Of two values it is one.
-                    let joined = joined.and_then(|joined| HeaderValue::from_maybe_shared(Bytes::from(joined)).ok());
-                    response.headers_mut().insert(name, joined.unwrap_or(value));
-                }
+            name if grpc && name == GRPC_MESSAGE && !worded => {
+                let both = response.headers().get(&name).map(|first| [first.as_bytes(), value.as_bytes()].join(&b','));
+                // Of two values it is one.
+                let both = both.and_then(|both| HeaderValue::from_maybe_shared(Bytes::from(both)).ok());
+                response.headers_mut().insert(name, both.unwrap_or(value));
             }
+            name if grpc && (name == GRPC_STATUS || name == GRPC_MESSAGE) => {}
             header::CONTENT_TYPE if !std::mem::replace(&mut typed, true) => {
                 response.headers_mut().insert(name, value);
             }
