@@ -132,7 +132,7 @@ fn who_has_a_calls_answer_to_work_on_has_time_for_it_whoever_read_it() {
             (data (i32.const 128) "\03\00\00\00\07\00\00\00\04\00\00\00\05\00\00\00\05\00\00\00\0a\00\00\00\01\00\00\00:method\00POST\00:path\00/call\00:authority\00x\00")
             (func (export "proxy_on_request_headers") (param $id i32) (param i32 i32) (result i32)
                 (global.set $waits (local.get $id))
-                (if (call $call (i32.const 64) (i32.const {length}) (i32.const 128) (i32.const 69) (i32.const 65536) (i32.const 1000000)
+                (if (call $call (i32.const 64) (i32.const {length}) (i32.const 128) (i32.const 66) (i32.const 65536) (i32.const 1000000)
                     (i32.const 0) (i32.const 0) (i32.const 5000) (i32.const 40)) (then (unreachable)))
                 (i32.const 1))
             (func (export "proxy_on_http_call_response") (param i32 i32 i32 i32 i32)
