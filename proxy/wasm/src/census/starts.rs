@@ -108,7 +108,7 @@ impl fmt::Display for NoPromise {
             f,
             "it takes {each} bytes as it starts, on each worker ({machines}), beside those that serve until they are gone: {free} bytes of the \
              container's memory are free for starts, which may take none that clients or what serves would miss, and of the {} MiB that all \
-             filters' starts have beyond that within {} seconds {unasked} bytes are left; raise the container's memory, have fewer workers, or \
+             filters' starts have beyond that within {} seconds {unasked} bytes are left; raise the container's limit, have fewer workers, or \
              have the filter take less at its start",
             IN_ALL >> 20,
             AGAIN.as_secs()

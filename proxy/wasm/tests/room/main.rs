@@ -227,7 +227,7 @@ fn who_is_promised_nothing_is_told_why_and_what_helps() {
         "it takes 524288 bytes as it starts, on each worker (2)",
         "0 bytes of the container's memory are free for starts",
         "of the 2 MiB that all filters' starts have beyond that within 10 seconds 524288 bytes are left",
-        "raise the container's memory, have fewer workers",
+        "raise the container's limit, have fewer workers",
         "read the configuration again in 10 seconds",
     ] {
         assert!(small.contains(words), "{words}: {small}");
