@@ -24,6 +24,7 @@
 //! | `/kit.Kit/Absent`, `/kit.Kit/Denied` | 404 without gRPC; trailers alone, HTTP status 403, status 16 `who` |
 //! | `/bytes/1` | a byte, even and odd by turns |
 //! | `/asked`, `/kit.Kit/Asked` | the authority it was for, as body or message |
+//! | `/scheme` | the scheme it came by, where the protocol says one |
 //! | anything else | 200, `x-kit-up: yes`, body `hello` |
 
 use super::secure::Secure;
@@ -291,6 +292,7 @@ async fn answer(
         "/kit.Kit/Gone" => full(404, Bytes::new()),
         "/kit.Kit/Denied" => grpc_alone(403, "16", "who"),
         "/asked" => full(200, Bytes::copy_from_slice(asked(&head))),
+        "/scheme" => full(200, Bytes::copy_from_slice(head.uri.scheme_str().unwrap_or_default().as_bytes())),
         "/kit.Kit/Asked" => {
             let asked = asked(&head);
             let message = [&[0][..], &(asked.len() as u32).to_be_bytes(), asked].concat();

@@ -19,7 +19,7 @@ const GUEST: &str = r#"(module
   (func (export "proxy_on_memory_allocate") (param i32) (result i32) (i32.const 65536))
   (func (export "proxy_on_request_headers") (param i32 i32) (param $end i32) (result i32)
     (if (i32.eqz (local.get $end)) (then (unreachable)))
-    (drop (call $call (i32.const 0) (i32.const 5) (i32.const 64) (i32.const 63) (i32.const 131072) (i32.const 4194304)
+    (drop (call $call (i32.const 0) (i32.const 5) (i32.const 64) (i32.const 62) (i32.const 131072) (i32.const 4194304)
       (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 16)))
     (i32.const 0)))
 "#;

@@ -136,6 +136,16 @@ fn what_a_token_says_is_in_the_access_log() {
     assert_eq!(record["sentence"], "of a\"l\u{9b}ice\u{2028} -");
     assert!(text.is_ascii(), "nobody steers a terminal: {text}");
     assert_eq!((&record["none"], &record["other"]), (&Value::Null, &Value::Null));
+
+    // A long one is cut as a text, not in its JSON.
+    let fields = format!("Authorization: Bearer {}\r\n", issuer.token_of("api", &"l\"ll".repeat(2_100)));
+    assert_eq!(ask(&proxy, "/", &fields).status, 200);
+    wait::until_true("the second record", || std::fs::read_to_string(&log).is_ok_and(|text| text.lines().count() == 2));
+    let text = std::fs::read_to_string(&log).expect("it is there");
+    let record: Value = serde_json::from_str(text.lines().last().unwrap_or_default()).expect("a record is JSON");
+    let kept = &"l\"ll".repeat(2_100)[..8_191];
+    assert_eq!(record["sub"], kept, "8 KiB of a value are kept");
+    assert_eq!(record["sentence"], format!("of {kept} -"));
 }
 
 #[test]

@@ -145,7 +145,7 @@ fn a_targets_limit_that_is_not_written_follows_that_of_the_head() {
 fn hosts_are_lower_cased_and_expressions_match_the_whole() {
     let config = from_text(
         "listeners: [{name: a, address: 0.0.0.0:1, routes: [\
-           {match: {host: [API.Example.COM, '*.X', '[::0:1]', '*-Canary', 'Api-*', 'a.b.*'], regex: '/a|/b'}, respond: {status: 200}}]}]",
+           {match: {host: [API.Example.COM, '*.X', '[::0:1]', '*-Canary', 'Api-*', 'a.b.*', '10.*', '*.0.0.1', '10*'], regex: '/a|/b'}, respond: {status: 200}}]}]",
     );
     let matcher = &config.listeners[0].routes[0].matcher;
     let hosts = [
@@ -155,6 +155,9 @@ fn hosts_are_lower_cased_and_expressions_match_the_whole() {
         HostPattern::Suffix("-canary".into()),
         HostPattern::Prefix("api-".into()),
         HostPattern::Prefix("a.b.".into()),
+        HostPattern::Prefix("10.".into()),
+        HostPattern::Suffix(".0.0.1".into()),
+        HostPattern::Prefix("10".into()),
     ];
     assert_eq!(matcher.hosts, hosts);
     let PathMatch::Regex(regex) = &matcher.path else { panic!("{:?}", matcher.path) };

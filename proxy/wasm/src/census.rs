@@ -211,6 +211,11 @@ impl Unasked {
         take(&self.left, more)
     }
 
+    /// Bytes that are left.
+    fn left(&self) -> usize {
+        self.left.load(Ordering::Relaxed)
+    }
+
     /// Memory was looked at, and so many bytes are there: it is whole again where they are as many, or it was not for a while.
     fn refill(&self, there: usize) {
         let mut at = self.refilled.lock().unwrap_or_else(PoisonError::into_inner);

@@ -19,7 +19,7 @@ use std::{
     },
 };
 use tokio::sync::mpsc;
-use wasmtime::{ExternType, InstancePre, Linker, Store, Val};
+use wasmtime::{ExternType, ImportType, InstancePre, Linker, Store, Val};
 
 /// A compiled module, linked to the host functions of its ABI. Shared by all workers: immutable.
 #[derive(Clone)]
@@ -44,19 +44,23 @@ pub enum ModuleError {
          filter, built as a library (Rust: crate-type cdylib)?"
     )]
     NoAbi,
+    /// Its marker is of another version.
+    #[error(
+        "it exports {0}, a version of proxy-wasm that is not known here: build it with an SDK of 0.2.1, 0.2.0 or 0.1.0 (Envoy \
+         knows no other either)"
+    )]
+    OtherAbi(String),
     /// It exports no allocator.
     #[error("it exports neither malloc nor proxy_on_memory_allocate: the host has no way to hand it bytes")]
     NoAllocator,
     /// It has several memories: where memory is short, only what the exported one has touched would be found.
     #[error("it has {0} memories: build it with one, which is what every SDK makes")]
     Memories(u32),
-    /// Nothing of that name is here.
-    #[error("it imports {module}.{name}, which is no function of proxy-wasm ABI {abi} nor of the part of WASI offered")]
-    UnknownImport {
-        /// The import's module.
-        module: String,
-        /// Its name.
-        name: String,
+    /// Nothing of these names is here.
+    #[error("it imports {names}: no function of proxy-wasm ABI {abi} nor of the part of WASI offered")]
+    UnknownImports {
+        /// The first of them, each with the import's module.
+        names: String,
         /// The version the module speaks.
         abi: &'static str,
     },
@@ -103,10 +107,12 @@ impl Module {
         module: &wasmtime::Module,
         capabilities: &AllowedCapabilities,
     ) -> Result<Self, ModuleError> {
-        let abi = AbiVersion::ALL
-            .into_iter()
-            .find(|version| exports_function(module, version.marker()))
-            .ok_or(ModuleError::NoAbi)?;
+        let abi = AbiVersion::ALL.into_iter().find(|version| exports_function(module, version.marker())).ok_or_else(
+            || {
+                let other = module.exports().find(|export| export.name().starts_with("proxy_abi_version_"));
+                other.map_or(ModuleError::NoAbi, |other| ModuleError::OtherAbi(log::name(other.name())))
+            },
+        )?;
         if !["malloc", "proxy_on_memory_allocate"].into_iter().any(|name| exports_function(module, name)) {
             return Err(ModuleError::NoAllocator);
         }
@@ -213,15 +219,13 @@ fn check_imports(linker: &Linker<Host>, module: &wasmtime::Module, abi: AbiVersi
     // Types of host functions are told by a store only.
     let (ready, _) = mpsc::channel(1);
     let mut store = Store::new(module.engine(), Host::new(Arc::default(), abi, ready));
+    let mut unknown = Vec::new();
     for import in module.imports() {
-        let unknown = || ModuleError::UnknownImport {
-            module: log::name(import.module()),
-            name: log::name(import.name()),
-            abi: abi.as_str(),
+        let known = linker.get_by_import(&mut store, &import).map(|known| known.ty(&store));
+        let (ExternType::Func(found), Some(ExternType::Func(known))) = (import.ty(), known) else {
+            unknown.push(import);
+            continue;
         };
-        let ExternType::Func(found) = import.ty() else { return Err(unknown()) };
-        let known = linker.get_by_import(&mut store, &import).ok_or_else(unknown)?;
-        let ExternType::Func(known) = known.ty(&store) else { return Err(unknown()) };
         if !found.matches(&known) {
             return Err(ModuleError::ImportSignature {
                 module: log::name(import.module()),
@@ -232,8 +236,19 @@ fn check_imports(linker: &Linker<Host>, module: &wasmtime::Module, abi: AbiVersi
             });
         }
     }
-    Ok(())
+    if unknown.is_empty() {
+        return Ok(());
+    }
+    let name = |import: &ImportType<'_>| format!("{}.{}", log::name(import.module()), log::name(import.name()));
+    let mut names = unknown.iter().take(MOST_NAMED).map(name).collect::<Vec<_>>().join(", ");
+    if let more @ 1.. = unknown.len().saturating_sub(MOST_NAMED) {
+        names.push_str(&format!(" and {more} more"));
+    }
+    Err(ModuleError::UnknownImports { names, abi: abi.as_str() })
 }
+
+/// Imports that a refusal names: who builds a filter anew wants to know of all, and reads a line.
+const MOST_NAMED: usize = 5;
 
 impl std::fmt::Debug for Module {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

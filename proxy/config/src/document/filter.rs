@@ -14,6 +14,7 @@ use http::HeaderName;
 use schemars::JsonSchema;
 #[cfg(test)]
 use serde::Serialize;
+use serde_json::{Number, Value};
 use std::{borrow::Cow, time::Duration};
 
 /// A filter. It has exactly one of `wasm`, `headers`, `rate_limit` and `jwt`; on a route it may have none, and then concerns the filter of that name that is defined elsewhere. A name alone, in place of the mapping, means the same.
@@ -290,12 +291,34 @@ impl FromNode for Mapping {
         // What is no mapping is told.
         node.entries()?;
         // It is no deeper than a document may be, so that only numbers can be beyond what is held of them.
-        serde_json::from_str(&node.json()?).map(Self).map_err(|_| {
+        let mapping: Metadata = serde_json::from_str(&node.json()?).map_err(|_| {
             Failure(
                 "a number in it is too large for one of 64 bits with a fraction; write it as text, in quotes"
                     .to_owned(),
             )
-        })
+        })?;
+        match mapping.values().find_map(inexact) {
+            None => Ok(Self(mapping)),
+            Some((number, told)) => Err(Failure(format!(
+                "{number} in it would be told as {told:.0}, for numbers have 64 bits with a fraction; write it as text, in quotes"
+            ))),
+        }
+    }
+}
+
+/// A whole number in it that a double cannot hold, and the one that it would be.
+fn inexact(value: &Value) -> Option<(&Number, f64)> {
+    match value {
+        Value::Number(number) => {
+            let told = number.as_f64()?;
+            let whole = number.as_i64().map(i128::from).or_else(|| number.as_u64().map(i128::from))?;
+            #[expect(clippy::cast_possible_truncation, reason = "it is a whole number of 64 bits")]
+            let differs = told as i128 != whole;
+            differs.then_some((number, told))
+        }
+        Value::Array(values) => values.iter().find_map(inexact),
+        Value::Object(fields) => fields.values().find_map(inexact),
+        Value::Null | Value::Bool(_) | Value::String(_) => None,
     }
 }
 

@@ -53,13 +53,26 @@ impl FromText for HostPattern {
         if rest.contains('*') {
             return Err(Self::expected(text, "one star stands at the beginning or at the end"));
         }
-        host_name(name).map_err(|remedy| Self::expected(text, &remedy))?;
+        // Beside a star stands a part of a name, or of an address: `10.*`.
+        let judged = if rest.len() < text.len() { labels(name) } else { host_name(name) };
+        judged.map_err(|remedy| Self::expected(text, &remedy))?;
         Ok(kind(rest.to_ascii_lowercase()))
     }
 }
 
 /// RFC 1123 §2.1 names, with the underscores that service names have in practice. An error is the remedy.
 pub(super) fn host_name(name: &str) -> Result<(), String> {
+    labels(name)?;
+    // What ends in a number is an IPv4 address by intent (WHATWG URL §3.5), and it did not parse as one.
+    let last = name.rsplit('.').next().unwrap_or(name);
+    if last.bytes().all(|b| b.is_ascii_digit()) && name.parse::<Ipv4Addr>().is_err() {
+        return Err("that is not an IPv4 address".into());
+    }
+    Ok(())
+}
+
+/// Labels with dots between.
+fn labels(name: &str) -> Result<(), String> {
     if name.is_empty() {
         return Err("a host is missing".into());
     }
@@ -79,11 +92,6 @@ pub(super) fn host_name(name: &str) -> Result<(), String> {
         if let Some(bad) = label.chars().find(|c| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '_'))) {
             return Err(format!("{bad:?} cannot be in a host name"));
         }
-    }
-    // What ends in a number is an IPv4 address by intent (WHATWG URL §3.5), and it did not parse as one.
-    let last = name.rsplit('.').next().unwrap_or(name);
-    if last.bytes().all(|b| b.is_ascii_digit()) && name.parse::<Ipv4Addr>().is_err() {
-        return Err("that is not an IPv4 address".into());
     }
     Ok(())
 }

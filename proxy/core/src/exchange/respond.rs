@@ -203,13 +203,14 @@ pub(super) fn local(exchange: &mut Exchange, reply: LocalReply, flag: Option<Res
         matches!(*name, header::CONTENT_LENGTH | header::TRANSFER_ENCODING | header::CONNECTION | header::UPGRADE)
     };
     let given = reply.headers.into_iter().filter(|(name, _)| !own(name));
+    let worded = !reply.body.is_empty();
     let mut response = if exchange.grammar.grpc {
         let grpc = reply.grpc_status.unwrap_or_else(|| GrpcStatus::from_http(status).code().into());
         let mut response = Response::new(Bytes::new());
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
         headers.insert(GRPC_STATUS, HeaderValue::from(grpc));
-        if !reply.body.is_empty() {
+        if worded {
             headers.insert(GRPC_MESSAGE, grpc::message(&String::from_utf8_lossy(&reply.body)));
         }
         response
@@ -221,9 +222,18 @@ pub(super) fn local(exchange: &mut Exchange, reply: LocalReply, flag: Option<Res
     for (name, value) in given {
         match name {
             header::CONTENT_TYPE if grpc => {}
-            // The SDK for Rust has no other way to give a status. Envoy takes it for the reply's own, and a message where there is no body.
-            name if grpc && name == GRPC_STATUS => drop(response.headers_mut().insert(name, value)),
-            name if grpc && name == GRPC_MESSAGE => drop(response.headers_mut().entry(name).or_insert(value)),
+            // The SDK for Rust has no other way to give a status. Envoy takes it for the reply's own, and a message where there is no body:
+            // of two it makes one. Two statuses would be none, so the last one counts.
+            name if grpc && name == GRPC_STATUS && !value.is_empty() => {
+                drop(response.headers_mut().insert(name, value))
+            }
+            name if grpc && name == GRPC_MESSAGE && !worded => {
+                let both = response.headers().get(&name).map(|first| [first.as_bytes(), value.as_bytes()].join(&b','));
+                // Of two values it is one.
+                let both = both.and_then(|both| HeaderValue::from_maybe_shared(Bytes::from(both)).ok());
+                response.headers_mut().insert(name, both.unwrap_or(value));
+            }
+            name if grpc && (name == GRPC_STATUS || name == GRPC_MESSAGE) => {}
             header::CONTENT_TYPE if !std::mem::replace(&mut typed, true) => {
                 response.headers_mut().insert(name, value);
             }

@@ -66,7 +66,7 @@ fn length(text: &[u8]) -> [u8; 4] {
 ///
 /// # Errors
 ///
-/// [`Status::ParseFailure`] when the counts and lengths do not fit the buffer.
+/// [`Status::ParseFailure`] when the counts and lengths do not fit the buffer to its last byte, or a key or value does not end with a NUL.
 pub fn decode(buffer: &[u8]) -> Result<Pairs<'_>, Status> {
     if buffer.is_empty() {
         return Ok(Pairs::none());
@@ -76,14 +76,12 @@ pub fn decode(buffer: &[u8]) -> Result<Pairs<'_>, Status> {
     let table = count.checked_mul(8).ok_or(Status::ParseFailure)?;
     let (lengths, data) = rest.split_at_checked(table).ok_or(Status::ParseFailure)?;
     let pairs = Pairs { lengths, data };
-    let mut needed = 0_u64;
-    for (key, value) in pairs.lengths() {
-        needed += u64::from(key) + u64::from(value) + 2;
+    let mut rest = data;
+    for length in pairs.lengths().flat_map(|(key, value)| [key, value]) {
+        let (_, behind) = rest.split_at_checked(length as usize).ok_or(Status::ParseFailure)?;
+        rest = behind.strip_prefix(b"\0").ok_or(Status::ParseFailure)?;
     }
-    if needed > data.len() as u64 {
-        return Err(Status::ParseFailure);
-    }
-    Ok(pairs)
+    if rest.is_empty() { Ok(pairs) } else { Err(Status::ParseFailure) }
 }
 
 impl<'a> Pairs<'a> {
@@ -160,6 +158,10 @@ mod tests {
             b"\xff\xff\xff\xff",
             b"\x01\0\0\0\xff\xff\xff\xff\xff\xff\xff\xffa\0b\0",
             b"\x01\0\0\0\x01\0\0\0\x02\0\0\0a\0bc",
+            b"\x01\0\0\0\x01\0\0\0\x02\0\0\0a\0bc\0\0",
+            b"\x01\0\0\0\x01\0\0\0\x02\0\0\0a.bc\0",
+            b"\x01\0\0\0\x01\0\0\0\x02\0\0\0a\0bc.",
+            b"\0\0\0\0\0",
         ] {
             assert_eq!(decode(bad).err(), Some(Status::ParseFailure), "{bad:?}");
         }

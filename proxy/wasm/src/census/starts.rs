@@ -12,8 +12,9 @@
 //!
 //! At the process's first start nothing is served, and nobody counts.
 
-use super::{Before, ROOM, Room, Unasked, anew, give, take, touched::Range};
+use super::{AGAIN, Before, IN_ALL, ROOM, Room, Unasked, anew, give, take, touched::Range};
 use std::{
+    fmt,
     sync::{
         Arc, Mutex, OnceLock, PoisonError, Weak,
         atomic::{AtomicU8, AtomicUsize, Ordering::Relaxed},
@@ -141,6 +142,43 @@ pub struct NoRoom {
     pub free: usize,
 }
 
+/// There is no room for the machines that workers are to start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NoPromise {
+    /// Bytes that one takes,
+    pub each: usize,
+    /// how many there are,
+    pub machines: usize,
+    /// bytes that are free for them,
+    pub free: usize,
+    /// and bytes that they may have though they are not there.
+    pub unasked: usize,
+}
+
+impl fmt::Display for NoPromise {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { each, machines, free, unasked } = self;
+        write!(
+            f,
+            "it takes {each} bytes as it starts, on each worker ({machines}), beside those that serve until they are gone: {free} bytes of the \
+             container's memory are free for starts, which may take none that clients or what serves would miss, and of the {} MiB that all \
+             filters' starts have beyond that within {} seconds {unasked} bytes are left; raise the container's limit, have fewer workers, or \
+             have the filter take less at its start",
+            IN_ALL >> 20,
+            AGAIN.as_secs()
+        )?;
+        if each.saturating_mul(*machines) <= IN_ALL {
+            write!(
+                f,
+                "; where all that a reload starts anew takes no more than those {} MiB, it is enough to read the configuration again in {} seconds",
+                IN_ALL >> 20,
+                AGAIN.as_secs()
+            )?;
+        }
+        Ok(())
+    }
+}
+
 impl Trial {
     /// One that has taken nothing yet.
     #[must_use]
@@ -227,18 +265,18 @@ impl Promise {
     /// # Errors
     ///
     /// There is none.
-    pub fn of(each: usize) -> Result<Option<Self>, NoRoom> {
+    pub fn of(each: usize) -> Result<Option<Self>, NoPromise> {
         if STARTABLE.load(Relaxed) == usize::MAX {
             return Ok(None);
         }
-        let left = MACHINES.load(Relaxed);
-        let all = each.saturating_mul(left);
+        let machines = MACHINES.load(Relaxed);
+        let all = each.saturating_mul(machines);
         let taken = take_both(all);
         if !taken && !UNASKED.take(all) {
-            return Err(NoRoom { free: free() });
+            return Err(NoPromise { each, machines, free: free(), unasked: UNASKED.left() });
         }
         PROMISED.fetch_add(all, Relaxed);
-        Ok(Some(Self { each, left: AtomicUsize::new(left), taken }))
+        Ok(Some(Self { each, left: AtomicUsize::new(machines), taken }))
     }
 
     /// A worker starts its machine, which takes what it was promised.
@@ -261,12 +299,6 @@ impl Drop for Promise {
     fn drop(&mut self) {
         self.break_off(self.each * self.left.load(Relaxed));
     }
-}
-
-/// How many machines a filter has.
-#[must_use]
-pub fn machines() -> usize {
-    MACHINES.load(Relaxed)
 }
 
 /// Ends the trials that hold memory worth mentioning, since it is short. Whether there was one: what it gives back is to be waited for

@@ -2,7 +2,7 @@
 
 use super::headers::MOST_GIVEN;
 use crate::{
-    abi::{Status, pairs},
+    abi::{LogLevel, Status, pairs},
     calls::{self, Call, Kind},
     host::foreign::proto,
     vm::{
@@ -24,11 +24,16 @@ const UNTIMED: Duration = Duration::from_secs(300);
 /// Pairs, as the services take them.
 type List<'a> = Vec<(&'a [u8], &'a [u8])>;
 
-fn list(bytes: &[u8]) -> Result<List<'_>, Status> {
+/// What cannot be read is a map of nothing, as in Envoy.
+fn list<'a>(host: &mut Host, bytes: &'a [u8]) -> Result<List<'a>, Status> {
     if bytes.len() > MOST_GIVEN {
         return Err(Status::BadArgument);
     }
-    Ok(pairs::decode(bytes)?.collect())
+    let pairs = pairs::decode(bytes).unwrap_or_else(|_| {
+        host.log(LogLevel::Warn, b"a call was given what is no map of fields; it says none of them");
+        pairs::Pairs::none()
+    });
+    Ok(pairs.collect())
 }
 
 fn text(memory: &[u8], pointer: u32, length: u32) -> Result<&str, Status> {
@@ -107,8 +112,8 @@ pub(super) fn http_call(
     let (memory, host) = split(caller);
     slice(memory, token_at, 4)?;
     let cluster = text(memory, cluster, cluster_length)?;
-    let headers = list(slice(memory, headers, headers_length)?)?;
-    let trailers = list(slice(memory, trailers, trailers_length)?)?;
+    let headers = list(host, slice(memory, headers, headers_length)?)?;
+    let trailers = list(host, slice(memory, trailers, trailers_length)?)?;
     if body_length > MOST_BODY {
         return Err(Status::BadArgument.into());
     }
@@ -144,8 +149,7 @@ struct Target<'a> {
 impl<'a> Target<'a> {
     /// Of a serialised `envoy.config.core.v3.GrpcService` with an Envoy gRPC target, or else of a bare name of a cluster. Of the message
     /// count the target's `cluster_name` and `authority`, and `initial_metadata`, which stands behind what the guest gives.
-    fn of(service: &'a [u8], given: &'a [u8]) -> Result<Self, Status> {
-        let mut metadata = list(given)?;
+    fn of(service: &'a [u8], mut metadata: List<'a>) -> Result<Self, Status> {
         let text = |bytes| std::str::from_utf8(bytes).ok().filter(|text: &&str| !text.is_empty());
         if let Some(target) = first(service, 1)
             && let Some(cluster) = first(target, 1).and_then(text)
@@ -187,7 +191,8 @@ pub(super) fn grpc_call(
     let (memory, host) = split(caller);
     slice(memory, token_at, 4)?;
     let target = slice(memory, cluster, cluster_length)?;
-    let Target { cluster, authority, metadata } = Target::of(target, slice(memory, metadata, metadata_length)?)?;
+    let given = list(host, slice(memory, metadata, metadata_length)?)?;
+    let Target { cluster, authority, metadata } = Target::of(target, given)?;
     let (service, method) = (text(memory, service, service_length)?, text(memory, method, method_length)?);
     let message = slice(memory, message, message_length)?;
     let services = services(host)?;
@@ -219,7 +224,8 @@ pub(super) fn grpc_stream(
     let (memory, host) = split(caller);
     slice(memory, token_at, 4)?;
     let target = slice(memory, cluster, cluster_length)?;
-    let Target { cluster, authority, metadata } = Target::of(target, slice(memory, metadata, metadata_length)?)?;
+    let given = list(host, slice(memory, metadata, metadata_length)?)?;
+    let Target { cluster, authority, metadata } = Target::of(target, given)?;
     let (service, method) = (text(memory, service, service_length)?, text(memory, method, method_length)?);
     let services = services(host)?;
     let call = GrpcCall { cluster, authority, service, method, metadata: &metadata, timeout: None };
@@ -285,7 +291,7 @@ mod tests {
 
     #[test]
     fn a_service_is_a_message_or_a_name() {
-        let of = |service| Target::of(service, b"").map(|target| target.cluster);
+        let of = |service| Target::of(service, Vec::new()).map(|target| target.cluster);
         assert_eq!(of(b"\x0a\x08\x0a\x06target"), Ok("target"));
         assert_eq!(of(b"target"), Ok("target"));
         assert_eq!(of(b"\xff\xfe"), Err(Status::ParseFailure));

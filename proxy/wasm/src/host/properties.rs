@@ -11,7 +11,7 @@ mod node;
 mod upstream;
 
 use self::metadata::Lists;
-use super::{headers::MOST_GIVEN, stream::NO_DETAILS};
+use super::stream::NO_DETAILS;
 use crate::{
     abi::{Status, pairs},
     vm::{
@@ -68,17 +68,14 @@ pub(super) fn get(caller: &mut Caller<'_, Host>, path: u32, path_length: u32, va
 
 pub(super) fn set(caller: &mut Caller<'_, Host>, path: u32, path_length: u32, value: u32, length: u32) -> Answer {
     let (memory, host) = split(caller);
-    if path_length > MOST_PATH || length as usize > MOST_GIVEN {
-        return Err(Status::BadArgument.into());
-    }
     let (path, value) = (slice(memory, path, path_length)?, slice(memory, value, length)?);
     // Outside of a stream there is nothing to hold it.
     let stream = host.stream().map_err(|_| Status::NotFound)?;
-    let set = stream.set_state(&state_key(path), Bytes::copy_from_slice(value));
-    set.map_err(|_| {
-        host.state_is_full();
-        Status::InternalFailure.into()
-    })
+    if path_length <= MOST_PATH && stream.set_state(&state_key(path), value).is_ok() {
+        return Ok(());
+    }
+    host.state_is_full();
+    Err(Status::InternalFailure.into())
 }
 
 /// Under which key of the stream's state a property that a guest set is kept.

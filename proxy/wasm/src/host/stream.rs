@@ -60,7 +60,10 @@ pub(super) fn close_stream(caller: &mut Caller<'_, Host>, kind: u32) -> Answer {
 }
 
 pub(super) fn clear_route_cache(caller: &mut Caller<'_, Host>) -> Answer {
-    caller.data().stream()?.clear_route_cache();
+    // Without effect on a plugin, as in Envoy.
+    if let Ok(stream) = caller.data().stream() {
+        stream.clear_route_cache();
+    }
     Ok(())
 }
 

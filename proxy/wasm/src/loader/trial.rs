@@ -5,7 +5,7 @@
 
 use super::Fault;
 use crate::{
-    census::starts::{self, Ending, NoRoom, Promise, Trial},
+    census::starts::{self, Ending, Promise, Trial},
     engine::Runtime,
     module::Module,
     plugin::{MachineSpec, Plugin},
@@ -97,19 +97,10 @@ pub(super) async fn promised(took: Took) -> Result<Option<Promise>, String> {
     loop {
         match Promise::of(each) {
             Ok(promise) => return Ok(promise),
-            Err(NoRoom { free }) if Instant::now() >= until => return Err(no_room(each, free)),
+            Err(none) if Instant::now() >= until => return Err(none.to_string()),
             Err(_) => sleep(starts::ASKS).await,
         }
     }
-}
-
-fn no_room(each: usize, free: usize) -> String {
-    let machines = starts::machines();
-    format!(
-        "it takes {each} bytes as it starts, on each worker ({machines}), beside those that serve until they are gone, and {free} \
-         bytes are free for that below where clients would be refused; raise the container's limit, have the filter take less at \
-         its start, or have fewer workers"
-    )
 }
 
 /// Said of a filter that finds no memory to be tried with.

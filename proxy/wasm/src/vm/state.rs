@@ -271,26 +271,38 @@ impl Host {
         }
     }
 
-    /// What the guest was handed just now, so many bytes, is of the stream that host functions act on, if they act on one: later callbacks of
-    /// it have time for it, too.
+    /// What the guest was handed just now, so many bytes, is of the stream that host functions act on, if they act on one, or else of the one
+    /// that is named next: later callbacks of it have time for it, too.
     pub fn count(&mut self, bytes: usize) {
         let own = self.effective == self.current;
-        if let Ok(context) = self.stream_context() {
-            context.handed = context.handed.saturating_add(bytes);
-            if own {
-                self.time.count(bytes);
+        match self.contexts.get_mut(&self.effective) {
+            Some(Context::Stream(context)) => {
+                context.handed = context.handed.saturating_add(bytes);
+                if own {
+                    self.time.count(bytes);
+                }
             }
+            Some(Context::Root(_)) | None => self.time.count_unnamed(bytes),
         }
     }
 
-    /// Host functions act on another context from now on. What a stream was handed before, the callback that names it may work on.
+    /// Host functions act on another context from now on. What a stream was handed before, the callback that names it may work on, and what
+    /// came before a stream is named is the stream's: the SDKs of C++ and AssemblyScript read a call's answer before they name whom it is for.
     ///
     /// # Errors
     ///
     /// [`Status::BadArgument`] when there is none.
     pub fn act_on(&mut self, id: u32) -> Result<(), Status> {
-        match self.contexts.get(&id).ok_or(Status::BadArgument)? {
-            Context::Stream(context) if id != self.current && id != self.effective => self.time.hand(context.handed),
+        match self.contexts.get_mut(&id).ok_or(Status::BadArgument)? {
+            Context::Stream(context) if id != self.effective => {
+                let unnamed = self.time.name();
+                if id == self.current {
+                    self.time.count(unnamed)
+                } else {
+                    self.time.hand(context.handed)
+                }
+                context.handed = context.handed.saturating_add(unnamed);
+            }
             Context::Stream(_) | Context::Root(_) => {}
         }
         self.effective = id;
@@ -390,8 +402,8 @@ impl Host {
         if self.calls.tell(Told::State, root) == Seen::First {
             tracing::warn!(
                 filter = %plugin.name,
-                "a property is refused the filter: what the filters of one stream set has 1,024 keys and 4 MiB at most, and less where the \
-                 process is short of memory; an SDK may end the filter for that; further ones are not logged"
+                "a property is refused the filter: what the filters of one stream set has 1,024 keys, each of 4 KiB at most, and 4 MiB \
+                 in all, and less where the process is short of memory; an SDK may end the filter for that; further ones are not logged"
             );
         }
     }

@@ -36,8 +36,10 @@ pub struct Allowance {
     own: Duration,
     /// Bytes that the guest was handed in it,
     handed: usize,
-    /// and those of them that its stream counts.
+    /// those of them that its stream counts,
     counted: usize,
+    /// and those that came while host functions acted on no stream: one that is named afterwards counts them.
+    unnamed: usize,
     /// What the thread's CPU clock said at the first tick within the callback.
     noted: Option<Duration>,
 }
@@ -55,7 +57,7 @@ impl Allowance {
     /// A callback begins.
     #[must_use]
     pub fn new(limit: Duration) -> Self {
-        Self { own: limit, handed: 0, counted: 0, noted: None }
+        Self { own: limit, handed: 0, counted: 0, unnamed: 0, noted: None }
     }
 
     /// The guest is handed so many bytes.
@@ -73,6 +75,18 @@ impl Allowance {
     #[inline]
     pub fn count(&mut self, bytes: usize) {
         self.counted = self.counted.saturating_add(bytes);
+    }
+
+    /// So many of those came while host functions acted on no stream.
+    #[inline]
+    pub fn count_unnamed(&mut self, bytes: usize) {
+        self.unnamed = self.unnamed.saturating_add(bytes);
+    }
+
+    /// A stream is named, which is to count what came on no stream's behalf.
+    #[inline]
+    pub fn name(&mut self) -> usize {
+        std::mem::take(&mut self.unnamed)
     }
 
     /// What it has where there is nothing to work on.

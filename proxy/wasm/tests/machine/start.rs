@@ -21,6 +21,8 @@ fn the_smallest_guest_starts_and_one_without_a_memory_too() {
 fn markers_and_allocators_are_asked_for() {
     assert!(refusal("(module)").contains("proxy_abi_version_0_2_1"));
     assert!(refusal(r#"(module (func (export "proxy_abi_version_0_2_1")))"#).contains("proxy_on_memory_allocate"));
+    let other = refusal(r#"(module (func (export "proxy_abi_version_0_2_100")))"#);
+    assert!(other.starts_with("it exports proxy_abi_version_0_2_100, a version"), "{other}");
 }
 
 #[test]
@@ -28,6 +30,9 @@ fn imports_are_named() {
     let import = |text: &str| refusal(&guest_with(text, "", ""));
     let unknown = import(r#"(import "env" "proxy_fly" (func))"#);
     assert!(unknown.contains("env.proxy_fly") && unknown.contains("0.2.1"), "{unknown}");
+    let imports: String = (1..=7).map(|number| format!("(import \"env\" \"proxy_{number}\" (func))")).collect();
+    let unknown = import(&imports);
+    assert!(unknown.contains("env.proxy_1, env.proxy_2") && unknown.contains("env.proxy_5 and 2 more"), "{unknown}");
     assert!(import(r#"(import "wasi_snapshot_preview1" "sock_open" (func))"#).contains("sock_open"));
     let signature = import(r#"(import "env" "proxy_log" (func (param i32) (result i32)))"#);
     assert!(signature.contains("env.proxy_log as (i32) -> i32"), "{signature}");

@@ -8,7 +8,7 @@ use pillion_wasm::{
     abi::Status,
     census::{
         self, Room,
-        starts::{self, Ending, NoRoom, PATIENCE, Promise, Trial},
+        starts::{self, Ending, PATIENCE, Promise, Trial},
     },
     shared::{Queues, SharedData},
     vm::{Cause, StartError, Starts},
@@ -211,7 +211,7 @@ fn what_many_small_ones_take_is_had_together_as_one_small_ones_is() {
     let _free = free(MIB);
     let small = || Promise::of(MIB / 2);
     let all = [small().expect("both are there"), small().expect("it is little"), small().expect("it is little yet")];
-    assert_eq!(small().expect_err("in all that is much"), NoRoom { free: 0 });
+    assert_eq!(small().expect_err("in all that is much").free, 0);
     looked(3 * MIB);
     assert!(small().is_err(), "what is promised is not found");
     drop(all);
@@ -219,11 +219,31 @@ fn what_many_small_ones_take_is_had_together_as_one_small_ones_is() {
     assert!(small().is_ok());
 }
 
+/// Whoever reads it knows what is free, what small starts share, and what to do.
+#[test]
+fn who_is_promised_nothing_is_told_why_and_what_helps() {
+    let _free = free(MIB / 2);
+    let all = [Promise::of(MIB / 4), Promise::of(3 * MIB / 4)];
+    assert!(all.iter().all(Result::is_ok), "the one is there, and the other little");
+    let refused = |each| Promise::of(each).expect_err("there is nothing left").to_string();
+    let small = refused(MIB / 2);
+    for words in [
+        "it takes 524288 bytes as it starts, on each worker (2)",
+        "0 bytes of the container's memory are free for starts",
+        "of the 2 MiB that all filters' starts have beyond that within 10 seconds 524288 bytes are left",
+        "raise the container's limit, have fewer workers",
+        "read the configuration again in 10 seconds",
+    ] {
+        assert!(small.contains(words), "{words}: {small}");
+    }
+    assert!(!refused(2 * MIB).contains("again"), "it never has as much");
+}
+
 #[test]
 fn a_small_one_takes_what_is_there() {
     let _free = free(10 * MIB);
     let machine = World::default().staged(&configured(1, ""), &Starts::ToServe).expect("there is room");
-    assert_eq!(Promise::of(5 * MIB).expect_err("a MiB is gone"), NoRoom { free: 9 * MIB });
+    assert_eq!(Promise::of(5 * MIB).expect_err("a MiB is gone").free, 9 * MIB);
     drop(machine);
     assert!(Promise::of(5 * MIB).is_ok());
 }
@@ -248,7 +268,7 @@ async fn what_a_dead_machine_had_is_free_and_its_next_start_has_as_much() {
     assert!((2 * MIB..3 * MIB).contains(&had), "{had}: what it only read it did not have");
     machine.release().await;
     assert_eq!(machine.touched(), 0);
-    assert_eq!(Promise::of(6 * MIB).expect_err("it gave back what it had"), NoRoom { free: had });
+    assert_eq!(Promise::of(6 * MIB).expect_err("it gave back what it had").free, had);
     // Beyond the line for starts; there is room for those that serve.
     looked(0);
     let small = configured(1, "(if (i32.eq (memory.grow (i32.const 32)) (i32.const -1)) (then (unreachable)))");
@@ -271,7 +291,7 @@ async fn what_a_dead_machine_had_is_free_and_its_next_start_has_as_much() {
 fn what_is_promised_is_there_for_those_who_start_and_for_nobody_else() {
     let _free = free(10 * MIB);
     let promise = Promise::of(4 * MIB).expect("two of them fit").expect("it counts");
-    assert_eq!(Promise::of(2 * MIB).expect_err("two of them do not fit beside"), NoRoom { free: 2 * MIB });
+    assert_eq!(Promise::of(2 * MIB).expect_err("two of them do not fit beside").free, 2 * MIB);
     // Who looks does not find what is promised.
     looked(10 * MIB);
     assert!(Promise::of(2 * MIB).is_err());
@@ -293,7 +313,7 @@ fn what_is_taken_while_memory_is_looked_at_is_not_had_twice() {
     let promise = Promise::of(3 * MIB).expect("two of them fit");
     let room = Room { growth: u64::MAX - 1, starts: 10 * MIB as u64, machines: 2 };
     census::allow(room, u64::MAX, before);
-    assert_eq!(Promise::of(3 * MIB).expect_err("4 MiB are left"), NoRoom { free: 4 * MIB });
+    assert_eq!(Promise::of(3 * MIB).expect_err("4 MiB are left").free, 4 * MIB);
     drop(promise);
 }
 

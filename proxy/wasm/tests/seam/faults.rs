@@ -148,6 +148,31 @@ fn a_local_reply_from_the_log_is_refused() {
     });
 }
 
+/// As Envoy takes it, but for the bound: one value is as large as all may be.
+#[test]
+fn a_property_beyond_what_a_stream_holds_is_refused_and_logged() {
+    let text = guest(
+        &[("set_property", 4), ("send_local_response", 8)],
+        r#"(data (i32.const 0) "onetwo")
+           (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+               (drop (memory.grow (i32.const 80)))
+               (if (call $set_property (i32.const 0) (i32.const 3) (i32.const 0) (i32.const 4000000)) (then (unreachable)))
+               (drop (call $send_local_response
+                   (i32.add (i32.const 400) (i32.add
+                       (call $set_property (i32.const 3) (i32.const 3) (i32.const 0) (i32.const 200000))
+                       (call $set_property (i32.const 0) (i32.const 4097) (i32.const 0) (i32.const 0))))
+                   (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const -1)))
+               (i32.const 1))"#,
+    );
+    let ((), said) = warned(|| {
+        run(vec![Guest::new("keeps", text)], async |world| {
+            assert_eq!(world.get("/").await.status, 420, "both are InternalFailure");
+        });
+    });
+    assert_eq!(said.len(), 1, "{said:?}");
+    assert!(said[0].contains("4 MiB in all") && said[0].contains("filter=keeps"), "{said:?}");
+}
+
 /// Two filters of one machine: neither is silent for what the other says.
 #[test]
 fn each_filter_of_a_machine_logs_as_many_lines_a_second_as_it_may() {

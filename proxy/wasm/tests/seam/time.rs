@@ -20,6 +20,7 @@ fn works(body: &str) -> Guest {
             (import "env" "proxy_set_shared_data" (func $set_shared (param i32 i32 i32 i32 i32) (result i32)))
             (import "env" "proxy_set_tick_period_milliseconds" (func $tick (param i32) (result i32)))
             (import "env" "proxy_set_effective_context" (func $act_on (param i32) (result i32)))
+            (import "env" "proxy_http_call" (func $call (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32)))
             (import "env" "proxy_continue_stream" (func $continue (param i32) (result i32)))
             (memory (export "memory") 32)
             (global $known (mut i32) (i32.const 0)) (global $waits (mut i32) (i32.const 0))
@@ -116,4 +117,33 @@ fn who_has_shared_data_to_work_on_has_time_for_it() {
             assert_eq!(world.get("/").await.status, 200);
         }
     });
+}
+
+/// The SDKs of C++ and AssemblyScript hand a call's answer to whom it is for before they name that.
+#[test]
+fn who_has_a_calls_answer_to_work_on_has_time_for_it_whoever_read_it() {
+    let cluster =
+        pillion_config::simple("127.0.0.1:1".parse().unwrap(), "127.0.0.1:2").unwrap().clusters[0].name.clone();
+    let read = "(drop (call $get (i32.const 4) (i32.const 0) (i32.const -1) (i32.const 16) (i32.const 20)))";
+    let named = "(drop (call $act_on (global.get $waits)))";
+    for (first, then) in [(read, named), (named, read)] {
+        let text = format!(
+            r#"(data (i32.const 64) "{cluster}")
+            (data (i32.const 128) "\03\00\00\00\07\00\00\00\04\00\00\00\05\00\00\00\05\00\00\00\0a\00\00\00\01\00\00\00:method\00POST\00:path\00/call\00:authority\00x\00")
+            (func (export "proxy_on_request_headers") (param $id i32) (param i32 i32) (result i32)
+                (global.set $waits (local.get $id))
+                (if (call $call (i32.const 64) (i32.const {length}) (i32.const 128) (i32.const 66) (i32.const 65536) (i32.const 1000000)
+                    (i32.const 0) (i32.const 0) (i32.const 5000) (i32.const 40)) (then (unreachable)))
+                (i32.const 1))
+            (func (export "proxy_on_http_call_response") (param i32 i32 i32 i32 i32)
+                {first} {then} (drop (call $continue (i32.const 0))))
+            (func (export "proxy_on_response_headers") (param i32 i32 i32) (result i32) (call $work) (i32.const 0))"#,
+            length = cluster.as_str().len(),
+        );
+        run(vec![works(&text)], async |world| {
+            for turn in 0..3 {
+                assert_eq!(world.get("/").await.status, 200, "{turn}: {first}");
+            }
+        });
+    }
 }

@@ -56,13 +56,13 @@ impl Stream {
         self.shared.state_of(key)
     }
 
-    /// Sets a value that this stream's filters share.
+    /// Sets a value that this stream's filters share; it is copied where there is room for it.
     ///
     /// # Errors
     ///
     /// [`Refused::TooMuch`]: the stream's state would have more than 1,024 keys or 4 MiB, or there is no memory for it. What was there
     /// stays.
-    pub fn set_state(&self, key: &[u8], value: Bytes) -> Result<(), Refused> {
+    pub fn set_state(&self, key: &[u8], value: &[u8]) -> Result<(), Refused> {
         let bytes = {
             let state = self.shared.state.borrow();
             let before = state.get(key);
@@ -74,7 +74,7 @@ impl Stream {
         if bytes > MOST_BYTES {
             return Err(Refused::TooMuch);
         }
-        let before = self.shared.state.borrow_mut().put(key, Some(value));
+        let before = self.shared.state.borrow_mut().put(key, Some(Bytes::copy_from_slice(value)));
         if bytes >= LARGE && self.shared.count_held() == Room::None {
             self.shared.state.borrow_mut().put(key, before);
             self.shared.count_held();

@@ -13,7 +13,6 @@ use pillion_config::{
     model::{Name, Scheme},
     template::RequestField,
 };
-use serde_json::Value;
 use std::{ops::Range, time::Duration};
 
 /// Bytes kept of one value. Records wait in memory: a client must not fill it with long headers.
@@ -29,6 +28,14 @@ pub(in crate::telemetry) struct Captured {
     slots: Box<[Option<Range<usize>>]>,
     route: Option<Name>,
     response_duration: Option<Duration>,
+}
+
+/// What filters told, no longer than [`VALUE_BYTES`].
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Told<'a> {
+    Text(&'a [u8]),
+    /// Perhaps cut.
+    Json(&'a [u8]),
 }
 
 impl Captured {
@@ -119,7 +126,9 @@ impl Captured {
                     let told = told.get_or_insert_with(|| chain.told_by_filters());
                     let all = told.get(&**namespace);
                     let value = all.and_then(|all| keys.iter().try_fold(all, |value, key| value.get(&**key)));
-                    let value = value.map(Value::to_string);
+                    // A text as it is, so that it is cut as one: behind a quote, which no other JSON begins with.
+                    let value =
+                        value.map(|value| value.as_str().map_or_else(|| value.to_string(), |text| format!("\"{text}")));
                     self.put(*slot, value.as_deref().map(|value| [value.as_bytes()].into_iter()));
                 }
             }
@@ -136,6 +145,12 @@ impl Captured {
 
     pub(super) fn get(&self, slot: usize) -> Option<&[u8]> {
         self.slots[slot].clone().map(|range| &self.bytes[range])
+    }
+
+    /// What filters told: a text, or JSON of another kind.
+    pub(super) fn told(&self, slot: usize) -> Option<Told<'_>> {
+        let value = self.get(slot)?;
+        Some(value.strip_prefix(b"\"").map_or(Told::Json(value), Told::Text))
     }
 
     fn put<'a>(&mut self, slot: usize, values: Option<impl Iterator<Item = &'a [u8]>>) {

@@ -1,18 +1,17 @@
 //! The compiled format: which values to capture, and how a line is put together from them. Pure.
 
-use super::{capture::Captured, escape};
-use crate::exchange::head::forwarding::is_ruled;
-use crate::telemetry::{
-    Record,
-    facts::grpc_status,
-    variable::{Value, cut},
+use super::{
+    capture::{Captured, Told},
+    escape,
 };
+use crate::exchange::head::forwarding::is_ruled;
+use crate::telemetry::{Record, facts::grpc_status, variable::Value};
 use http::HeaderName;
 use pillion_config::{
     model::LogFormat,
     template::{Part, RequestField, Template, Variable},
 };
-use serde_json::Value as Told;
+use serde_json::Value as Known;
 use std::time::Duration;
 
 /// A format, and what it needs of each head. Shared by all workers: immutable.
@@ -78,8 +77,8 @@ enum Piece {
     Slot(usize, Option<usize>),
     /// Captured, a number.
     Grpc(usize, Option<usize>),
-    /// Captured, as JSON.
-    Json(usize, Option<usize>),
+    /// Captured of what filters told.
+    Told(usize, Option<usize>),
 }
 
 impl Format {
@@ -175,7 +174,7 @@ impl Format {
             Variable::DynamicMetadata(namespace, keys) => {
                 let slot = self.slot();
                 self.filters.push((slot, Left::Metadata(namespace.clone(), keys.clone())));
-                Piece::Json(slot, limit)
+                Piece::Told(slot, limit)
             }
             known => {
                 self.route |= matches!(known, Variable::RouteName);
@@ -229,7 +228,10 @@ impl<'a> Values<'a> {
             Piece::Fact(variable, limit) => (self.record.value(variable, || self.duration)?, *limit),
             Piece::Slot(slot, limit) => (Value::Bytes(self.captured.get(*slot)?), *limit),
             Piece::Grpc(slot, limit) => (grpc_status(self.captured.get(*slot)?)?, *limit),
-            Piece::Json(slot, limit) => (Value::Bytes(self.captured.get(*slot)?), *limit),
+            Piece::Told(slot, limit) => {
+                let (Told::Text(value) | Told::Json(value)) = self.captured.told(*slot)?;
+                (Value::Bytes(value), *limit)
+            }
         };
         Some((value.limited(limit), limit))
     }
@@ -239,17 +241,9 @@ impl<'a> Values<'a> {
         match (piece, self.get(piece)) {
             (Piece::Literal(text), _) => out.extend_from_slice(text),
             (_, None) => out.push(b'-'),
-            (Piece::Json(slot, limit), Some(_)) if let Some(text) = self.json_text(*slot) => {
-                escape(cut(text.as_bytes(), limit.unwrap_or(usize::MAX)), out);
-            }
             (_, Some((Value::Bytes(bytes), _))) => escape(bytes, out),
             (_, Some((value, limit))) => value.write(limit, out),
         }
-    }
-
-    /// What was captured as JSON, if that is a text.
-    fn json_text(&self, slot: usize) -> Option<String> {
-        serde_json::from_slice(self.captured.get(slot)?).ok()
     }
 
     fn append_json(&self, value: &'a Json, out: &mut Vec<u8>) {
@@ -257,8 +251,9 @@ impl<'a> Values<'a> {
             Json::Typed(piece) => match self.get(piece) {
                 None => out.extend_from_slice(b"null"),
                 Some((Value::Number(number), None)) => Value::Number(number).write(None, out),
-                Some((Value::Bytes(text), None))
-                    if matches!(piece, Piece::Json(..))
+                Some((_, None))
+                    if let Piece::Told(slot, _) = piece
+                        && let Some(Told::Json(text)) = self.captured.told(*slot)
                         && let Ok(value) = serde_json::from_slice(text) =>
                 {
                     json(&value, out);
@@ -281,15 +276,15 @@ impl<'a> Values<'a> {
 }
 
 /// Appends JSON in which no byte of an outsider's stands that [`escape::json`] does not let stand.
-fn json(value: &Told, out: &mut Vec<u8>) {
+fn json(value: &Known, out: &mut Vec<u8>) {
     let text = |text: &str, out: &mut Vec<u8>| {
         out.push(b'"');
         escape::json(text.as_bytes(), out);
         out.push(b'"');
     };
     match value {
-        Told::String(value) => text(value, out),
-        Told::Array(values) => {
+        Known::String(value) => text(value, out),
+        Known::Array(values) => {
             out.push(b'[');
             for (index, value) in values.iter().enumerate() {
                 if index > 0 {
@@ -299,7 +294,7 @@ fn json(value: &Told, out: &mut Vec<u8>) {
             }
             out.push(b']');
         }
-        Told::Object(fields) => {
+        Known::Object(fields) => {
             out.push(b'{');
             for (index, (name, value)) in fields.iter().enumerate() {
                 if index > 0 {
@@ -311,6 +306,6 @@ fn json(value: &Told, out: &mut Vec<u8>) {
             }
             out.push(b'}');
         }
-        Told::Null | Told::Bool(_) | Told::Number(_) => out.extend_from_slice(value.to_string().as_bytes()),
+        Known::Null | Known::Bool(_) | Known::Number(_) => out.extend_from_slice(value.to_string().as_bytes()),
     }
 }

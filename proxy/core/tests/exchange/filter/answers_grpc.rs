@@ -41,6 +41,11 @@ fn a_grpc_status_among_a_replys_fields_is_its_status() {
         Case(Some(9), "", &[("grpc-status", "7")], "7", None),
         Case(Some(9), "no", &[("grpc-message", "other")], "9", Some("no")),
         Case(Some(9), "", &[("grpc-message", "other")], "9", Some("other")),
+        // Of two messages one is made; an empty status says nothing, and of two the last counts (Envoy makes one that is none).
+        Case(None, "", &[("grpc-message", "m1"), ("grpc-message", "m2")], "7", Some("m1,m2")),
+        Case(None, "", &[("grpc-status", "")], "7", None),
+        Case(None, "", &[("grpc-status", "5"), ("grpc-status", "")], "5", None),
+        Case(None, "", &[("grpc-status", "7"), ("grpc-status", "5")], "5", None),
     ];
     for phase in [Event::RequestHeaders(End::Yes), Event::ResponseHeaders(End::No)] {
         for Case(given, text, fields, status, message) in &cases {

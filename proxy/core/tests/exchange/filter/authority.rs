@@ -256,3 +256,37 @@ fn a_grpc_call_is_for_whatever_authority_it_names() {
         },
     );
 }
+
+/// As Envoy: what the call says, or else what it says that a client did; nothing else is a scheme.
+#[test]
+fn a_call_is_by_the_scheme_that_it_names() {
+    run(
+        ONE_H2,
+        |_, _| h2_server(tell),
+        |world| async move {
+            let call = async |more: &[(&[u8], &[u8])]| {
+                let fields: [(&[u8], &[u8]); 3] = [(b":method", b"GET"), (b":path", b"/x"), (b":authority", b"a")];
+                let headers = [&fields[..], more].concat();
+                let timeout = Duration::from_secs(5);
+                let call = HttpCall { cluster: "up", headers: &headers, body: b"", trailers: &[], timeout };
+                let answer = services().http_call(&call).unwrap().await.unwrap();
+                String::from_utf8(answer.body.to_vec()).unwrap()
+            };
+            let forwarded: (&[u8], &[u8]) = (b"x-forwarded-proto", b"https");
+            for (more, scheme) in [
+                (&[][..], "http"),
+                (&[(&b":scheme"[..], &b"https"[..])], "https"),
+                (&[(b":scheme", b"HTTPS")], "https"),
+                (&[(b":scheme", b"ftp")], "http"),
+                (&[(b":scheme", b"https"), (b":scheme", b"https")], "http"),
+                (&[forwarded], "https"),
+                (&[(b":scheme", b"ftp"), forwarded], "https"),
+                (&[(b":scheme", b"http"), forwarded], "http"),
+            ] {
+                let told = call(more).await;
+                assert!(told.contains(&format!("GET {scheme}://a/x\n")), "{more:?}: {told}");
+            }
+            drop(world);
+        },
+    );
+}

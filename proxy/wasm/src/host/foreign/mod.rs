@@ -104,7 +104,8 @@ fn function(name: &[u8], arguments: &[u8], host: &mut Host, out: &mut Vec<u8>) -
             }
             Err(_) => Err(Status::SerializationFailure),
         },
-        b"clear_route_cache" => host.stream().map(Stream::clear_route_cache).map(nothing),
+        // Without effect on a plugin, as in Envoy: a guest that asks before it names the stream.
+        b"clear_route_cache" => Ok(host.stream().map(Stream::clear_route_cache).map_or(Given::None, nothing)),
         b"expr_create" => expression::create(arguments, host, out).map(bytes),
         b"expr_evaluate" => expression::evaluate(arguments, host, out).map(bytes),
         b"expr_delete" => expression::delete(arguments, host).map(nothing),

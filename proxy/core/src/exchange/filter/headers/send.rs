@@ -66,10 +66,11 @@ impl Headers {
             head.uri = Uri::from_parts(parts).map_err(|_| wrong(":path")())?;
         }
         if let Set::To(scheme) = scheme
+            && let Some(scheme) = known(&scheme)
             && head.uri.scheme().is_some()
         {
             let mut parts = std::mem::take(&mut head.uri).into_parts();
-            parts.scheme = Some(Scheme::try_from(&scheme[..]).map_err(|_| wrong(":scheme")())?);
+            parts.scheme = Some(scheme);
             head.uri = Uri::from_parts(parts).map_err(|_| wrong(":scheme")())?;
         }
         // Which the server as a whole is meant by (RFC 9112 §3.2.4).
@@ -134,6 +135,12 @@ impl Headers {
         }
         Ok(fields)
     }
+}
+
+/// A scheme that a request can have. What a filter makes of it else is none, as in Envoy: the request keeps its own.
+fn known(scheme: &[u8]) -> Option<Scheme> {
+    let known = [("https", Scheme::HTTPS), ("http", Scheme::HTTP)];
+    known.into_iter().find_map(|(name, known)| scheme.eq_ignore_ascii_case(name.as_bytes()).then_some(known))
 }
 
 /// Whether what no message can say may be left out: pseudo-headers that are none go no further, as in Envoy.

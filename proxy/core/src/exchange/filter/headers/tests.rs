@@ -47,6 +47,18 @@ fn an_http2_head_keeps_its_authority_in_the_uri() {
     assert_eq!((parts.uri.to_string(), parts.method), ("https://other/a".to_owned(), Method::PUT));
 }
 
+/// As in Envoy: a request keeps its own.
+#[test]
+fn what_a_filter_makes_of_a_scheme_is_http_or_https_or_nothing() {
+    for (scheme, uri) in [("http", "http"), ("HTTP", "http"), ("https", "https"), ("ftp", "https"), ("", "https")] {
+        let request = Request::get("https://h:1/a").version(Version::HTTP_2).body(()).unwrap();
+        let mut head = Headers::request(request.into_parts().0, "https");
+        head.replace(b":scheme", scheme.as_bytes());
+        assert_eq!(head.get(b":scheme"), Some(scheme.as_bytes()));
+        assert_eq!(head.into_request().unwrap().uri.to_string(), format!("{uri}://h:1/a"), "{scheme}");
+    }
+}
+
 #[test]
 fn a_filter_may_name_any_host_that_a_field_can_say() {
     let http2 = || {

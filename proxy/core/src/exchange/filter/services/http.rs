@@ -157,9 +157,9 @@ pub(super) fn head(
     }
     let (mut blank, ()) = Request::new(()).into_parts();
     blank.version = Version::HTTP_2;
-    blank.uri = Uri::from_static("http://x/");
+    blank.uri = if is_https(pairs) { Uri::from_static("https://x/") } else { Uri::from_static("http://x/") };
     let mut headers = Headers::request(blank, "http");
-    // The scheme is the connection's. `host` is `:authority`, and two of that are one, with a comma between, as in Envoy.
+    // `host` is `:authority`, and two of that are one, with a comma between, as in Envoy.
     headers.replace_all(pairs.iter().copied().filter(|(name, _)| !name.eq_ignore_ascii_case(b":scheme")));
     let mut head = match headers.into_request() {
         Ok(head) => head,
@@ -174,6 +174,18 @@ pub(super) fn head(
     }
     head.version = version;
     Ok(Ok(head))
+}
+
+/// Whether a call asks by `https`: as it says itself, or else by what it would say that its client did, as in Envoy. Two values are
+/// none. A connection that is encrypted is always that.
+fn is_https(pairs: &[(&[u8], &[u8])]) -> bool {
+    let said = |asked: &[u8]| {
+        let mut values = pairs.iter().filter(|(name, _)| name.eq_ignore_ascii_case(asked)).map(|(_, value)| *value);
+        let (Some(value), None) = (values.next(), values.next()) else { return None };
+        let https = value.eq_ignore_ascii_case(b"https");
+        (https || value.eq_ignore_ascii_case(b"http")).then_some(https)
+    };
+    said(b":scheme").or_else(|| said(b"x-forwarded-proto")).unwrap_or(false)
 }
 
 /// Fields without a line; `None` of none.
