@@ -22,7 +22,7 @@ mod rest;
 mod seat;
 
 use crate::{
-    census::Number,
+    census::{Number, starts},
     engine::Runtime,
     metrics::Metrics,
     module::Module,
@@ -106,6 +106,9 @@ pub struct Slot {
     /// Its last failures, one of each kind: those are logged in full only once.
     told: RefCell<VecDeque<Failure>>,
 }
+
+/// In which time trials that are to end are gone.
+const GONE: Duration = Duration::from_millis(100);
 
 /// From here on it is told for how long a filter is away.
 const AWAY: Duration = Duration::from_secs(2);
@@ -297,6 +300,9 @@ impl Slot {
                 slot.rests.borrow_mut().freed(freeing, Instant::now());
             }
             tokio::time::sleep_until(until).await;
+            if me.upgrade().is_some_and(|slot| starts::make_room(slot.had.get())) {
+                tokio::time::sleep(GONE).await;
+            }
             if let Some(slot) = me.upgrade() {
                 slot.restart();
             }

@@ -1,6 +1,7 @@
 //! Filters: the order of their callbacks, pauses in every phase, answers of their own, failures, bounds.
 
 mod answers;
+mod answers_early;
 mod answers_grpc;
 mod authority;
 mod calls;

@@ -301,6 +301,13 @@ impl Drop for Promise {
     }
 }
 
+/// A machine that had so many bytes is to start again: where they are not there trials end for it, since who served goes before who is
+/// tried. Whether there were any: what they give back is to be waited for.
+#[must_use]
+pub(crate) fn make_room(had: usize) -> bool {
+    ROOM.load(Relaxed).saturating_mul(2) < had && end_trials()
+}
+
 /// Ends the trials that hold memory worth mentioning, since it is short. Whether there was one: what it gives back is to be waited for
 /// before a machine that serves is given back.
 #[must_use]

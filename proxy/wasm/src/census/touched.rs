@@ -38,12 +38,15 @@ impl Range {
     /// there is no memory.
     #[must_use]
     pub fn touched(self) -> usize {
+        self.written().unwrap_or_else(|| self.in_memory())
+    }
+
+    /// Bytes of the pages there that were written to and are in memory. `None`: nobody can tell.
+    #[must_use]
+    pub fn written(self) -> Option<usize> {
         static FILE: OnceLock<Option<File>> = OnceLock::new();
         let file = FILE.get_or_init(|| File::open("/proc/self/pagemap").ok());
-        match file.as_ref().and_then(|file| self.own(file)) {
-            Some(bytes) => bytes,
-            None => self.in_memory(),
-        }
+        file.as_ref().and_then(|file| self.own(file))
     }
 
     /// By the file; `None`: it says nothing.

@@ -73,7 +73,7 @@ pub struct Account {
 enum Told {
     /// Nowhere: it takes nothing yet, or is dead.
     Nowhere,
-    /// Nowhere: it is being made of what its module declares, for which it asked before.
+    /// Nowhere: it is being made of what its module declares, for which it asked before. What the module's start function adds is counted.
     Made(Taker),
     /// Nowhere, but what it takes is counted.
     Starting(Taker),
@@ -114,11 +114,16 @@ impl Account {
         }
     }
 
+    /// Whether it is being made of what its module declares.
+    fn is_made(&self) -> bool {
+        matches!(*self.where_told(), Told::Made(_))
+    }
+
     /// Whether memory is there for so many bytes more; then they are counted.
     fn is_there(&self, more: usize) -> bool {
         match &mut *self.where_told() {
-            Told::Nowhere | Told::Made(_) => true,
-            Told::Starting(taker) => taker.take(more),
+            Told::Nowhere => true,
+            Told::Made(taker) | Told::Starting(taker) => taker.take(more),
             Told::Census(entry) => entry.grow(more),
         }
     }
@@ -270,7 +275,8 @@ impl Limiter {
         if self.account.own.load(Relaxed).saturating_add(more) > self.account.most {
             return self.deny(Denial::Most);
         }
-        if !self.account.is_there(more) {
+        let declared = current == 0 && self.account.is_made();
+        if !declared && !self.account.is_there(more) {
             self.short = true;
             return self.deny(Denial::Short);
         }

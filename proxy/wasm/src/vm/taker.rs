@@ -53,10 +53,6 @@ impl Taker {
             Self::Worker { unasked, again, .. } => {
                 let left = unasked.checked_sub(more).filter(|_| again.is_none() || starts::take_unasked(more));
                 *unasked = left.unwrap_or(*unasked);
-                if left.is_none() && again.is_some() {
-                    // Who served goes before who is tried: it finds room when it comes again.
-                    let _ = starts::end_trials();
-                }
                 left.is_some()
             }
         }

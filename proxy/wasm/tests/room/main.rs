@@ -287,6 +287,27 @@ async fn what_a_dead_machine_had_is_free_and_its_next_start_has_as_much() {
     assert!(world.staged(&small, &Starts::Again(3 * MIB)).is_err(), "twice");
 }
 
+/// Where a program's top level is the module's start function, as AssemblyScript has it.
+#[tokio::test]
+async fn what_a_modules_start_function_takes_must_be_there() {
+    let _free = free(40 * MIB);
+    let world = World { memory: 64 * MIB, ..World::default() };
+    let text = |pages: u32| {
+        configured(1, "").replace(
+            "(func (export \"malloc\")",
+            &format!(
+                "(func $top (if (i32.eq (memory.grow (i32.const {pages})) (i32.const -1)) (then (unreachable))))
+                (start $top)
+                (func (export \"malloc\")"
+            ),
+        )
+    };
+    looked(3 * MIB);
+    world.staged(&text(32), &Starts::ToServe).expect("a MiB that it declares, and two");
+    looked(3 * MIB);
+    assert!(world.staged(&text(64), &Starts::ToServe).is_err(), "four are not there");
+}
+
 #[test]
 fn what_is_promised_is_there_for_those_who_start_and_for_nobody_else() {
     let _free = free(10 * MIB);

@@ -95,6 +95,9 @@ impl Server {
             || self.connection.leaving()
             // What follows a refused CONNECT was meant for the tunnel; none of it is a request.
             || asked.method == Method::CONNECT;
+        // Who reads such a body goes on, but not where the client may take the connection's end for the answer's.
+        let goes_on =
+            settled == Settled::Coming && framing != Framing::UntilClose && asked.persistence == Persistence::Keep;
         let persistence = if last { Persistence::Close } else { Persistence::Keep };
         write_head(&mut out, &head, framing, if switched { None } else { connection(persistence, asked.version) });
         self.wire.borrow_mut().send_briefly(framing.is_brief() && !switched);
@@ -123,11 +126,9 @@ impl Server {
         drop(answer);
         match tunnel.filter(|_| switched) {
             Some(tunnel) => return Then::Tunnel(tunnel),
-            // Who reads such a body goes on, but not where the client takes the connection's end for the answer's.
-            None if last && (settled != Settled::Coming || framing == Framing::UntilClose) => return Then::Close,
+            None if last && !goes_on => return Then::Close,
             None => {}
         }
-        let persistence = if last { Persistence::Close } else { Persistence::Keep };
         match poll_fn(|cx| self.poll_settled(cx, persistence)).await {
             Persistence::Keep => {
                 self.wire.borrow_mut().decline_upgrade();
