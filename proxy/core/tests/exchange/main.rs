@@ -25,3 +25,4 @@ mod route;
 mod stall;
 mod tunnel;
 mod unread;
+mod untaken;

@@ -5,7 +5,7 @@
 
 use crate::{
     body::{BodyError, GivenUp},
-    downstream::admit::Distrust,
+    downstream::{admit::Distrust, windows::Windows},
     framing::{Expected, Layout, Left, Limits, Part, Persistence, Progress, ResponseFramer, Violation},
     http1::{Broken, Outbox, ReadBuffer},
     identity::{Dialling, Failure},
@@ -42,6 +42,8 @@ pub(in crate::upstream) struct Http1Connection {
     announced: Option<Rc<[u8]>>,
     carrying: Option<Rc<Carrying>>,
     home: Weak<dyn Home>,
+    /// Where it is asked whether there is room for more of a response that is large.
+    windows: Rc<Windows>,
     /// Where its server was judged.
     bond: Option<Rc<Bond>>,
     /// Counted as resting while this is here.
@@ -77,7 +79,7 @@ impl Http1Connection {
     pub(in crate::upstream) fn new(
         socket: Socket,
         limits: Limits,
-        home: Weak<dyn Home>,
+        (home, windows): (Weak<dyn Home>, Rc<Windows>),
         bond: Option<Rc<Bond>>,
         opened: Opened,
         announced: Option<Rc<[u8]>>,
@@ -96,6 +98,7 @@ impl Http1Connection {
             announced,
             carrying: None,
             home,
+            windows,
             bond,
             idle: None,
             opened,
@@ -200,7 +203,9 @@ impl Http1Connection {
             if let Left::Length(left) = self.framer.left() {
                 self.input.promise(left);
             }
-            match ready!(self.input.poll_fill(&mut self.socket, cx)) {
+            let windows = &self.windows;
+            let room = || windows.room();
+            match ready!(self.input.poll_fill_within(&mut self.socket, cx, room)) {
                 Ok(0) => return Poll::Ready(Err(Lost::Ended)),
                 Ok(len) => self.answered += len as u64,
                 Err(error) => return Poll::Ready(Err(Lost::Failed(error))),

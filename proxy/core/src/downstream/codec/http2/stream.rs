@@ -10,6 +10,7 @@ use crate::{
         codec::{Cut, Decoded, Inbound, Interim, WRITE_TIMEOUT, date},
         guard::http2::Unread,
     },
+    drain::Control,
     exchange::{head::grpc::is_grpc, respond::Reset},
     framing::LargeHead,
     io::{
@@ -41,6 +42,7 @@ pub(super) struct Shared<F> {
     pub(super) gone: Rc<Gone>,
     pub(super) pace: Rc<Pace>,
     pub(super) unread: Rc<Unread>,
+    pub(super) control: Rc<Control>,
 }
 
 /// The answering half. If the service panics, the stream ends with INTERNAL_ERROR and no other one does.
@@ -105,7 +107,7 @@ pub(super) async fn serve_stream<F, Fut, B>(
         poll_fn(|cx| {
             let response = future.as_mut().poll(cx);
             for interim in interim.iter().flat_map(Interim::take) {
-                shared.unread.interim(|| answer.respond.stream_id().as_u32());
+                shared.unread.interim(|| answer.respond.stream_id().as_u32(), interim.headers());
                 // A stream that is gone needs none; `poll_reset` says so below.
                 answer.respond.send_informational(interim).ok();
             }
@@ -115,7 +117,7 @@ pub(super) async fn serve_stream<F, Fut, B>(
                 // here, and what it does upstream with it.
                 Poll::Pending => {
                     if let Some(held) = &held {
-                        held.poll_unwanted(cx);
+                        held.poll_unwanted(cx, &shared.control);
                     }
                     answer.respond.poll_reset(cx).map(|_| None)
                 }
@@ -130,7 +132,7 @@ pub(super) async fn serve_stream<F, Fut, B>(
                 let answered = answering.as_mut().poll(cx);
                 // What a refused client sends all the same does not wait for it to read why.
                 if let (Poll::Pending, Some(held)) = (answered, &held) {
-                    held.poll_unwanted(cx);
+                    held.poll_unwanted(cx, &shared.control);
                 }
                 answered
             })
@@ -190,7 +192,7 @@ async fn respond_with<F, B>(
         return;
     }
     let unread = &*shared.unread;
-    unread.head(|| answer.respond.stream_id().as_u32(), large);
+    unread.head(|| answer.respond.stream_id().as_u32(), parts.headers.len(), large);
     if let Some(asked) = asked
         && status.is_success()
     {
