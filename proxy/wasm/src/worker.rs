@@ -28,7 +28,7 @@ use crate::{
     module::Module,
     plugin::{MachineSpec, Node, Plugin},
     shared::Ready,
-    vm::{Cause, Failure, Machine, Mourner, StartError, Starts, Took, time},
+    vm::{Cause, Failure, Had, Machine, Mourner, StartError, Starts, Took, time},
 };
 use pillion_config::model::AllowedCapabilities;
 use pillion_core::exchange::filter::{Services, Task};
@@ -98,7 +98,7 @@ pub struct Slot {
     spec: Arc<MachineSpec>,
     state: RefCell<State>,
     /// Bytes that the machine which runs took as it started; or those that the one had which died, until there is another.
-    had: Cell<usize>,
+    had: Cell<Had>,
     /// Every plugin in it.
     seats: RefCell<Vec<Weak<Seat>>>,
     /// How long it stays empty after a death.
@@ -239,7 +239,7 @@ impl Slot {
             let limit = seats.iter().map(|seat| seat.plugin().limits.start).max();
             let Some(limit) = limit else { return Ok(()) };
             let starts = match self.had.get() {
-                0 => Starts::ToServe,
+                Had { took: 0, .. } => Starts::ToServe,
                 had => Starts::Again(had),
             };
             let (machine, told) = Machine::start(&self.runtime, &self.module, &self.spec, limit, &starts)?;
@@ -260,7 +260,7 @@ impl Slot {
         machine.enter_census();
         let took = time::now().saturating_sub(begun);
         let Took { declared, grown } = machine.took();
-        self.had.set(declared + grown);
+        self.had.set(Had { took: declared + grown, touched: 0 });
         self.rests.borrow_mut().started(took, Instant::now());
         tracing::debug!(vm_id = self.spec.vm_id, ?took, "wasm machine started");
         let Some(first) = seats.first() else { return Ok(()) };
@@ -290,7 +290,8 @@ impl Slot {
             State::Down(_) => None,
         };
         if let Some(machine) = &dead {
-            self.had.set(self.had.get().max(machine.touched()));
+            let touched = machine.touched();
+            self.had.set(Had { took: self.had.get().took.max(touched), touched });
         }
         let task = seat.services().spawn(async move {
             let until = tokio::time::Instant::now() + wait;
@@ -300,7 +301,7 @@ impl Slot {
                 slot.rests.borrow_mut().freed(freeing, Instant::now());
             }
             tokio::time::sleep_until(until).await;
-            if me.upgrade().is_some_and(|slot| starts::make_room(slot.had.get())) {
+            if me.upgrade().is_some_and(|slot| starts::make_room(slot.had.get().touched)) {
                 tokio::time::sleep(GONE).await;
             }
             if let Some(slot) = me.upgrade() {

@@ -52,6 +52,9 @@ const SMALL: usize = 1 << 20;
 /// What it grows by is up to here, too: the allocators of SDKs ask for one or two pages as a guest starts.
 pub(crate) const LITTLE: usize = 256 * 1024;
 
+/// Of what machines may grow by, what those leave that start again.
+const MARGIN: usize = 512 * 1024;
+
 /// Whether a start that grew by so much that was not there may grow by more that is not.
 pub(crate) fn is_little(unasked: usize, more: usize) -> bool {
     unasked.saturating_add(more) <= LITTLE
@@ -365,17 +368,22 @@ pub(crate) fn take_both(more: usize) -> bool {
     taken
 }
 
-/// A machine that starts again in the place of one that had as much may take all that is left to those that serve, at half the price as
-/// other starts. `false`: there is no memory for that.
+/// A machine that starts again in the place of one that had as much may take what is left to those that serve, at half the price as
+/// other starts, but for a MiB: what comes there has clients refused. `false`: there is no memory for that.
 #[must_use]
 pub(crate) fn take_again(more: usize) -> bool {
-    take(&ROOM, more.div_ceil(2))
+    let price = more.div_ceil(2);
+    let taken = take(&ROOM, price.saturating_add(MARGIN));
+    if taken {
+        give(&ROOM, MARGIN);
+    }
+    taken
 }
 
 /// A machine that starts again is to have so many bytes though they are not there. `false`: those who take little have had enough so.
 #[must_use]
 pub(crate) fn take_unasked(more: usize) -> bool {
-    is_small(more) && UNASKED.take(more)
+    more <= LITTLE && UNASKED.take(more)
 }
 
 /// So many bytes that a machine had are free again.

@@ -22,7 +22,7 @@ pub mod time;
 pub mod wish;
 
 pub use failure::{Cause, Failure};
-pub use start::{StartError, Starts};
+pub use start::{Had, StartError, Starts};
 
 use crate::{
     abi::callback::Callbacks,

@@ -37,10 +37,27 @@ const MOST_READY: usize = 1024;
 pub enum Starts {
     /// It is to serve.
     ToServe,
-    /// It is to serve in the place of one that died and had touched so many bytes: as many it may take of all that is left to those that serve.
-    Again(usize),
+    /// It is to serve in the place of one that died: as much as that had it may take of all that is left to those that serve.
+    Again(Had),
     /// It is tried, and gone afterwards.
     OnTrial(Arc<Trial>),
+}
+
+/// What a machine had that died.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Had {
+    /// Bytes that it took as it started, or has touched since.
+    pub took: usize,
+    /// Bytes that it has touched, which are free again.
+    pub touched: usize,
+}
+
+impl Had {
+    /// What so many bytes of it will touch, if the next one does with them as this one did.
+    pub(super) fn touches(&self, bytes: usize) -> usize {
+        let touched = bytes as u128 * self.touched.min(self.took) as u128;
+        usize::try_from(touched.div_ceil(self.took.max(1) as u128)).unwrap_or(usize::MAX)
+    }
 }
 
 impl Starts {

@@ -1,6 +1,6 @@
 //! [`Taker`]: who takes memory for a machine that starts.
 
-use super::Starts;
+use super::{Had, Starts};
 use crate::census::{
     starts::{self, Debt, Ending, LITTLE, Trial},
     touched::Range,
@@ -18,8 +18,8 @@ pub(super) enum Taker {
         debt: Arc<Debt>,
         /// those of them that are given back where it never serves,
         taken: usize,
-        /// those that it may take yet of what is left to who serves, where it starts again: the one before it had them,
-        again: Option<usize>,
+        /// those that it may take yet of what is left to who serves, where it starts again, and what the one before it had,
+        again: Option<(usize, Had)>,
         /// and those that it may grow by yet though they are not there.
         unasked: usize,
     },
@@ -31,7 +31,9 @@ impl Taker {
         let mut taker = match starts {
             Starts::OnTrial(trial) => Self::Trial(Arc::clone(trial)),
             Starts::ToServe => Self::Worker { debt: Debt::new(), taken: 0, again: None, unasked: LITTLE },
-            Starts::Again(had) => Self::Worker { debt: Debt::new(), taken: 0, again: Some(*had), unasked: LITTLE },
+            Starts::Again(had) => {
+                Self::Worker { debt: Debt::new(), taken: 0, again: Some((had.took, *had)), unasked: LITTLE }
+            }
         };
         let takes = match starts {
             // What a small one needs to serve was promised to it; what the one before it gave back may be others' by now.
@@ -76,14 +78,17 @@ impl Taker {
     /// Takes so many bytes of what is left to who serves, if the one before it had them.
     fn take_again(&mut self, more: usize) -> bool {
         match self {
-            Self::Worker { debt, again, .. } => {
-                let left = again.and_then(|again| again.checked_sub(more)).filter(|_| starts::take_again(more));
-                if left.is_some() {
-                    *again = left;
-                    debt.grows(more);
+            Self::Worker { debt, again: Some((again, had)), .. } => {
+                // Who takes more than it touches gave back no more than that.
+                let touches = had.touches(more);
+                let is_there = more <= *again && starts::take_again(touches);
+                if is_there {
+                    *again -= more;
+                    debt.grows(touches);
                 }
-                left.is_some()
+                is_there
             }
+            Self::Worker { .. } => false,
             Self::Trial(_) => false,
         }
     }

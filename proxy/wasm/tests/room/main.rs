@@ -11,7 +11,7 @@ use pillion_wasm::{
         starts::{self, Ending, PATIENCE, Promise, Trial},
     },
     shared::{Queues, SharedData},
-    vm::{Cause, StartError, Starts},
+    vm::{Cause, Had, StartError, Starts},
 };
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -274,17 +274,21 @@ async fn what_a_dead_machine_had_is_free_and_its_next_start_has_as_much() {
     let small = configured(1, "(if (i32.eq (memory.grow (i32.const 32)) (i32.const -1)) (then (unreachable)))");
     assert!(world.staged(&small, &Starts::ToServe).is_err(), "another one");
     // What its module declares is among it.
-    world.staged(&small, &Starts::Again(3 * MIB)).expect("it has what it had");
+    let had = Had { took: 3 * MIB, touched: 3 * MIB };
+    world.staged(&small, &Starts::Again(had)).expect("it has what it had");
     let more = small.replace("(i32.const 32)", "(i32.const 64)");
-    assert!(world.staged(&more, &Starts::Again(3 * MIB)).is_err(), "it never had as much");
+    assert!(world.staged(&more, &Starts::Again(had)).is_err(), "it never had as much");
     // Half of what is free is what those may grow by that serve.
-    looked_at(Room { growth: 3 * MIB as u64 / 2, starts: 0, machines: 2 });
-    world.staged(&small, &Starts::Again(3 * MIB)).expect("all that is free");
-    // Small ones have some of what is not there, and many of them no more than a few.
+    looked_at(Room { growth: 2 * MIB as u64, starts: 0, machines: 2 });
+    world.staged(&small, &Starts::Again(had)).expect("all that is free, but a MiB");
+    assert!(world.staged(&small, &Starts::Again(had)).is_err(), "twice");
+    // Who takes more than it touches gives back no more than that.
+    looked_at(Room { growth: 5 * MIB as u64 / 4, starts: 0, machines: 2 });
+    world.staged(&small, &Starts::Again(Had { touched: MIB, ..had })).expect("more than a MiB is there");
+    // What is there for nobody is not there for one that starts again, however small.
+    looked_at(Room { growth: 0, starts: 0, machines: 2 });
     let none = configured(1, "");
-    let started: Vec<_> = (0..4).map_while(|_| world.staged(&none, &Starts::Again(MIB)).ok()).collect();
-    assert_eq!(started.len(), 2, "of a MiB each");
-    assert!(world.staged(&small, &Starts::Again(3 * MIB)).is_err(), "twice");
+    assert!(world.staged(&none, &Starts::Again(Had { took: MIB, touched: MIB })).is_err(), "a MiB");
 }
 
 /// Where a program's top level is the module's start function, as AssemblyScript has it.
