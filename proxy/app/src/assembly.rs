@@ -4,7 +4,7 @@
 //! signals, reloads or draining.
 
 use crate::{
-    cgroup::{Meter, Pressure, Thresholds, Usage},
+    cgroup::{Meter, Pressure, Thresholds},
     proof::Token,
     worker::Run,
 };
@@ -18,7 +18,6 @@ use pillion_wasm::census::{Before, Number, Room};
 use std::{
     future::Future,
     net::{IpAddr, SocketAddr},
-    num::NonZero,
     pin::Pin,
     sync::Arc,
 };
@@ -63,12 +62,13 @@ pub trait Plane: 'static {
     /// rest are closed is ordered of each worker.)
     fn pressure(&self, pressure: Pressure);
 
-    /// What each of so many workers may hold from now on of what clients have begun and not finished, and how many requests may be in flight
-    /// over all of them, under these thresholds, by this usage; and by what the meter finds where they have grown by much until memory is
-    /// looked at again. Without a limit of memory it is never called.
-    fn allow_clients(&self, meter: &Meter, thresholds: Thresholds, usage: Usage, workers: NonZero<usize>) {
-        let _ = (meter, thresholds, usage, workers);
-    }
+    /// What each worker may hold from now on of what clients have begun and not finished, given what all of them hold now:
+    /// both in bytes. Without a limit of memory it is never called.
+    fn allow_unfinished(&self, each: &dyn Fn(u64) -> u64);
+
+    /// How many requests may be in flight from now on over all workers, given how many are. Without a limit of memory it is never
+    /// called.
+    fn allow_requests(&self, most: &dyn Fn(u64) -> u64);
 
     /// Memory is about to be looked at, for [`allow_growth`](Self::allow_growth).
     fn before_look(&self) -> Before {

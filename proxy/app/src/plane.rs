@@ -13,10 +13,7 @@ use crate::{
 use bytes::Bytes;
 use pillion_config::model::{Capture, ClusterIndex, Config, EndpointAddress};
 use pillion_core::{
-    downstream::{
-        limit::{Limit, Pressure, PressureGauge},
-        unfinished::Allowance,
-    },
+    downstream::limit::{Limit, Pressure, PressureGauge},
     drain::Signal,
     exchange::filter::FilterSet,
     identity::Secrets,
@@ -36,7 +33,6 @@ use std::{
     collections::HashSet,
     io,
     net::{IpAddr, SocketAddr},
-    num::NonZero,
     rc::Rc,
     sync::Arc,
     task::{Context, Poll},
@@ -106,29 +102,16 @@ impl Plane for DataPlane {
         });
     }
 
-    fn allow_clients(
-        &self,
-        meter: &cgroup::Meter,
-        thresholds: cgroup::Thresholds,
-        usage: cgroup::Usage,
-        workers: NonZero<usize>,
-    ) {
-        let meter = meter.clone();
-        let allow = move |allowance: &Allowance, usage: cgroup::Usage| {
-            let bytes = |bytes| usize::try_from(bytes).unwrap_or(usize::MAX);
-            allowance.allow(bytes(thresholds.unfinished(usage, allowance.held() as u64)) / workers);
-            allowance.allow_beyond(bytes(thresholds.beyond(usage)) / workers);
-            allowance.allow_requests(bytes(thresholds.requests(usage, allowance.requests() as u64)));
-            let (held, requests) = thresholds.unseen(usage);
-            allowance.may_grow(bytes(held), bytes(requests));
-        };
+    fn allow_unfinished(&self, each: &dyn Fn(u64) -> u64) {
         let unfinished = &self.process.unfinished;
-        allow(unfinished, usage);
-        unfinished.look_by(move |allowance| {
-            if let Some(usage) = meter.read() {
-                allow(allowance, usage);
-            }
-        });
+        let each = each(unfinished.held() as u64);
+        unfinished.allow(usize::try_from(each).unwrap_or(usize::MAX));
+    }
+
+    fn allow_requests(&self, most: &dyn Fn(u64) -> u64) {
+        let unfinished = &self.process.unfinished;
+        let most = most(unfinished.requests() as u64);
+        unfinished.allow_requests(usize::try_from(most).unwrap_or(usize::MAX));
     }
 
     fn before_look(&self) -> Before {

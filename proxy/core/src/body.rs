@@ -63,11 +63,6 @@ pub trait Ahead {
     /// Whoever sends it on has no room for it now, and asks whenever it is woken until it has: what costs more where it waits than
     /// its bytes is taken from there. It never fails.
     fn poll_ahead(self: Pin<&mut Self>, _: &mut Context<'_>) {}
-
-    /// Why it was given up while it waited so: it is to be asked for its next frame, which says so, though there is no room for one.
-    fn given_up(&self) -> Option<GivenUp> {
-        None
-    }
 }
 
 /// Why a body ended before its end.
@@ -108,9 +103,6 @@ pub enum GivenUp {
     /// A filter ended it.
     #[error("a filter ended it")]
     Filter,
-    /// It waited for whoever takes it, and memory is short.
-    #[error("memory is short")]
-    Short,
 }
 
 impl Incoming {

@@ -11,7 +11,7 @@ pub use control::Control;
 use crate::downstream::{
     held::Spares,
     limit::Pressure,
-    unfinished::{self, Allowance, Room, Sum},
+    unfinished::{self, Allowance, Sum},
     windows::Windows,
 };
 use std::{
@@ -103,9 +103,7 @@ impl Register {
     #[must_use]
     pub fn within(allowance: Arc<Allowance>, lost: Arc<Lost>) -> Rc<Self> {
         let windows = Windows::within(Arc::clone(&allowance));
-        let register = Rc::new(Self { unfinished: Sum::within(allowance), windows, lost, ..Self::default() });
-        register.windows.of(&register);
-        register
+        Rc::new(Self { unfinished: Sum::within(allowance), windows, lost, ..Self::default() })
     }
 
     /// Enters a connection that came by the listener with this identity.
@@ -119,7 +117,6 @@ impl Register {
         });
         controls[slot] = Some(Rc::clone(&control));
         self.open.set(self.open.get() + 1);
-        self.unfinished.connections_changed(self.open.get());
         Registration { slot, control }
     }
 
@@ -171,15 +168,6 @@ impl Register {
     /// What its connections, and requests in flight, hold.
     pub(crate) fn held(&self) -> &Sum {
         &self.unfinished
-    }
-
-    /// Whether there is room for what is unfinished. Where there is none, enough are told to go.
-    pub(crate) fn room(&self) -> Room {
-        let room = self.unfinished.room();
-        if room == Room::None && self.unfinished.excess() > 0 {
-            self.shed();
-        }
-        room
     }
 
     /// What is kept in case a request must be sent again is let go. Where more is held than is allowed even then, those who
@@ -250,7 +238,6 @@ impl Register {
         drop(gone);
         self.free.borrow_mut().push(slot);
         self.open.set(self.open.get() - 1);
-        self.unfinished.connections_changed(self.open.get());
         if self.open.get() == 0 {
             // The room a burst took is given back.
             self.controls.borrow_mut().clear();

@@ -54,9 +54,6 @@ const HYSTERESIS: u8 = 3;
 /// KiB were measured with HTTP/2 clients of an HTTP/1.1 server.
 const REQUEST: u64 = 32 * 1024;
 
-/// Bytes of growth that are not worth a look: a container of 64 MiB is looked at some tens of times while it is filled.
-const UNSEEN: u64 = 1024 * 1024;
-
 /// Limits above this are how version 1 says "none" (LONG_MAX rounded down to a page).
 const UNLIMITED: u64 = 1 << 62;
 
@@ -210,22 +207,6 @@ impl Thresholds {
     pub fn requests(self, usage: Usage, in_flight: u64) -> u64 {
         let line = (u128::from(usage.limit) * u128::from(self.refuse) / 100) as u64;
         in_flight.saturating_add(line.saturating_sub(usage.used) / REQUEST)
-    }
-
-    /// Bytes that uploads may wait with beyond what is allowed for what clients [leave unfinished](Self::unfinished): half of what is free below
-    /// where [`Pressure::Refuse`] begins, above the line that those keep. As a rule their servers take them in a moment.
-    #[must_use]
-    pub fn beyond(self, usage: Usage) -> u64 {
-        let line = (u128::from(usage.limit) * u128::from(self.refuse) / 100) as u64;
-        line.saturating_sub(usage.used.max(self.line(usage))) / 2
-    }
-
-    /// Bytes that clients may hold beyond what they do, and requests that may be in flight beyond those that are, before memory is looked at
-    /// though its time has not come: a part of what is free below where clients alone would close connections.
-    #[must_use]
-    pub fn unseen(self, usage: Usage) -> (u64, u64) {
-        let bytes = (self.line(usage).saturating_sub(usage.used) / 16).max(UNSEEN);
-        (bytes, bytes / REQUEST)
     }
 
     /// Whether refusing is not enough: half of what was left where [`Pressure::Refuse`] began is gone as well, by what is in flight

@@ -199,18 +199,6 @@ fn what_may_be_unfinished_follows_what_is_free() {
 }
 
 #[test]
-fn what_may_grow_unseen_and_what_uploads_may_wait_with_follow_what_is_free() {
-    let thresholds = Thresholds { shrink: 80, refuse: 90 };
-    let of = |used: u64| Usage { used: used << 20, limit: 1000 << 20 };
-    assert_eq!(thresholds.unseen(of(540)), (10 << 20, 320));
-    assert_eq!(thresholds.unseen(of(699)), (1 << 20, 32), "a look is not worth less");
-    assert_eq!(thresholds.unseen(of(990)), (1 << 20, 32));
-    assert_eq!(thresholds.beyond(of(0)), 100 << 20);
-    assert_eq!(thresholds.beyond(of(800)), 50 << 20);
-    assert_eq!(thresholds.beyond(of(950)), 0);
-}
-
-#[test]
 fn pressure_rises_at_once_and_falls_late() {
     let thresholds = Thresholds { shrink: 90, refuse: 95 };
     let steps = [

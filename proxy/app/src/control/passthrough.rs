@@ -84,6 +84,10 @@ impl Plane for Passthrough {
 
     fn pressure(&self, _: Pressure) {}
 
+    fn allow_unfinished(&self, _: &dyn Fn(u64) -> u64) {}
+
+    fn allow_requests(&self, _: &dyn Fn(u64) -> u64) {}
+
     fn compile(
         &self,
         config: &Arc<Config>,

@@ -10,7 +10,6 @@ use crate::{
 use pillion_config::model::ProcessLimits;
 use pillion_wasm::census::Room;
 use std::{
-    num::NonZero,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -53,12 +52,13 @@ impl<P: Plane> Control<P> {
             self.plane.pressure(pressure);
             tracing::warn!(?pressure, used = usage.used, limit = usage.limit, "memory pressure changed");
         }
-        let workers = NonZero::new(self.state.workers).unwrap_or(NonZero::<usize>::MIN);
-        self.plane.allow_clients(meter, thresholds, usage, workers);
+        let workers = self.state.workers.max(1) as u64;
+        self.plane.allow_unfinished(&|held| thresholds.unfinished(usage, held) / workers);
         // Before the first configuration is in force nobody is served beside what starts.
         let starts = if self.in_force.borrow().is_some() { thresholds.starts(usage) } else { u64::MAX };
         let room = Room { growth: thresholds.growth(usage), starts, machines: self.state.workers };
         self.plane.allow_growth(room, thresholds.storable(usage), before_look);
+        self.plane.allow_requests(&|in_flight| thresholds.requests(usage, in_flight));
         if pressure >= Pressure::Shrink {
             self.workers.hint(Order::CloseIdle);
         }

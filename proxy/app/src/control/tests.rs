@@ -288,6 +288,10 @@ impl Plane for Doomed {
 
     fn pressure(&self, _: Pressure) {}
 
+    fn allow_unfinished(&self, _: &dyn Fn(u64) -> u64) {}
+
+    fn allow_requests(&self, _: &dyn Fn(u64) -> u64) {}
+
     fn compile(&self, _: &Arc<Config>, _: Option<&Arc<()>>, _: Option<()>) -> Result<Arc<()>, Rejected> {
         Ok(Arc::new(()))
     }

@@ -1,16 +1,12 @@
 //! [`Http2Body`]: the DATA and trailers of an HTTP/2 stream.
 
 use super::{BodyError, GivenUp};
-use crate::{
-    downstream::{held::LARGE, unfinished::Room},
-    drain::Control,
-    io::{Hold, Pace, Received},
-};
+use crate::io::{Hold, Pace, Received};
 use bytes::Bytes;
 use h2::RecvStream;
 use http_body::{Frame, SizeHint};
 use std::{
-    cell::{Cell, OnceCell, RefCell},
+    cell::{Cell, RefCell},
     pin::Pin,
     rc::Rc,
     task::{Context, Poll, ready},
@@ -44,21 +40,10 @@ pub struct Held {
     silence: RefCell<Option<Silence>>,
     /// Whether the body was asked for: whoever does so keeps asking, or says that it [rests](super::Incoming::rests).
     wanted: Cell<bool>,
-    /// The body was dropped, or is not borne: what comes of it goes nowhere.
+    /// The body was dropped: what comes of it goes nowhere.
     refused: Cell<bool>,
-    /// While nobody asked for it memory became short.
-    short: Cell<bool>,
-    /// What waits of it while nobody asks counts for. None while nothing ever did.
-    waits: OnceCell<Waits>,
     /// Dropped last.
     hold: Hold,
-}
-
-/// What waits of a body that nobody asks for, in bytes, and where that counts.
-#[derive(Debug)]
-struct Waits {
-    line: Rc<Control>,
-    bytes: Cell<u32>,
 }
 
 /// How long a wanted body may stay silent, told without the clock while it moves: a timer of a quarter of that time, made when the
@@ -92,54 +77,19 @@ impl Held {
             silence: RefCell::new(silence.map(Silence::of)),
             wanted: Cell::new(false),
             refused: Cell::new(false),
-            short: Cell::new(false),
-            waits: OnceCell::new(),
             hold,
         }
     }
 
     /// As [`Ahead::poll_ahead`](super::Ahead::poll_ahead), while nobody asks for the body: its request waits for filters, or for a connection.
-    /// What waits counts for the connection on this line; where there is no room for more, and an eighth beyond is taken as well, it fails with
-    /// [`GivenUp::Short`] once it is asked for.
-    pub fn poll_unwanted(&self, cx: &mut Context<'_>, line: &Rc<Control>) {
+    pub fn poll_unwanted(&self, cx: &mut Context<'_>) {
         if !self.wanted.get() {
             let mut received = self.received.borrow_mut();
             received.poll_ahead(cx);
-            let bytes = received.waiting();
-            if !self.refused.get() && bytes >= LARGE && line.counts() && self.wait(bytes, line) == Room::None {
-                self.short.set(true);
-                self.refused.set(true);
-            }
             if self.refused.get() {
                 received.forget();
-                self.wait_no_more();
             }
         }
-    }
-
-    #[cold]
-    fn wait(&self, bytes: usize, line: &Rc<Control>) -> Room {
-        let waits = self.waits.get_or_init(|| Waits { line: Rc::clone(line), bytes: Cell::new(0) });
-        waits.set(bytes as u32)
-    }
-
-    /// Whoever asks for it counts what waits.
-    fn wait_no_more(&self) {
-        if let Some(waits) = self.waits.get() {
-            waits.set(0);
-        }
-    }
-}
-
-impl Waits {
-    fn set(&self, bytes: u32) -> Room {
-        self.line.waits(self.bytes.replace(bytes), bytes)
-    }
-}
-
-impl Drop for Waits {
-    fn drop(&mut self) {
-        self.set(0);
     }
 }
 
@@ -148,9 +98,7 @@ impl Source {
         match self {
             Self::Own(received) => call(received),
             Self::Shared(held) => {
-                if !held.wanted.replace(true) {
-                    held.wait_no_more();
-                }
+                held.wanted.set(true);
                 call(&mut held.received.borrow_mut())
             }
         }
@@ -225,12 +173,6 @@ impl Http2Body {
     }
 
     pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        if let Source::Shared(held) = &self.source
-            && held.short.get()
-        {
-            self.state = Http2State::Ended;
-            return Poll::Ready(Some(Err(GivenUp::Short.into())));
-        }
         let frame = self.poll_stream(cx);
         if let Source::Shared(held) = &self.source
             && let Some(silence) = &mut *held.silence.borrow_mut()

@@ -163,11 +163,6 @@ impl Held {
         self.worker.register.held().room_for_what_comes()
     }
 
-    /// As [`room`](Self::room), of what waits for a server.
-    pub(crate) fn room_for_uploads(&self) -> Room {
-        self.worker.register.held().room_for_uploads()
-    }
-
     /// Whether anything is counted.
     #[inline]
     pub(crate) fn counts(&self) -> bool {

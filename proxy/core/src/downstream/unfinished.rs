@@ -10,9 +10,8 @@
 
 use std::{
     cell::Cell,
-    fmt,
     sync::{
-        Arc, Mutex,
+        Arc,
         atomic::{AtomicUsize, Ordering},
     },
 };
@@ -23,22 +22,9 @@ use std::{
 pub struct Allowance {
     held: AtomicUsize,
     each: AtomicUsize,
-    /// Bytes that uploads may wait with beyond that, by worker.
-    beyond: AtomicUsize,
     requests: AtomicUsize,
     most_requests: AtomicUsize,
-    /// From so much held, or so many requests, on memory is looked at by who brought it there: what comes in less time than control looks
-    /// would fill a small container, the faster the more workers take it in.
-    grown: AtomicUsize,
-    grown_requests: AtomicUsize,
-    look: Mutex<Look>,
 }
-
-/// Looks at memory and sets what is allowed by it. Takes some ten microseconds.
-#[derive(Default)]
-struct Look(Option<Box<Looks>>);
-
-type Looks = dyn Fn(&Allowance) + Send;
 
 /// Whether what a client has not finished may grow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,8 +46,6 @@ pub(crate) struct Sum {
     in_flight: Cell<usize>,
     /// How many of them the others know of.
     told_of: Cell<usize>,
-    /// Connections that were open when memory was looked at for them last, or fewer since.
-    connections: Cell<usize>,
     /// The part of it whose holders were told to go and have not gone yet.
     leaving: Cell<usize>,
 }
@@ -85,19 +69,9 @@ impl Default for Allowance {
         Self {
             held: AtomicUsize::new(0),
             each: AtomicUsize::new(usize::MAX),
-            beyond: AtomicUsize::new(0),
             requests: AtomicUsize::new(0),
             most_requests: AtomicUsize::new(usize::MAX),
-            grown: AtomicUsize::new(usize::MAX),
-            grown_requests: AtomicUsize::new(usize::MAX),
-            look: Mutex::default(),
         }
-    }
-}
-
-impl fmt::Debug for Look {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Look").field(&self.0.is_some()).finish()
     }
 }
 
@@ -119,11 +93,6 @@ impl Allowance {
         self.each.store(each, Ordering::Relaxed);
     }
 
-    /// Sets what uploads of each worker may wait with beyond that: they go by themselves, as a rule.
-    pub fn allow_beyond(&self, each: usize) {
-        self.beyond.store(each, Ordering::Relaxed);
-    }
-
     /// Requests in flight now, over all workers, but for a few that each has not told of.
     #[must_use]
     pub fn requests(&self) -> usize {
@@ -135,48 +104,12 @@ impl Allowance {
         self.most_requests.store(most, Ordering::Relaxed);
     }
 
-    /// Memory is looked at so by whoever brings what is held, or the requests in flight, to where they [grow](Self::may_grow) no further
-    /// unseen.
-    pub fn look_by(&self, look: impl Fn(&Self) + Send + 'static) {
-        if let Ok(mut by) = self.look.lock() {
-            *by = Look(Some(Box::new(look)));
-        }
-    }
-
-    /// So many bytes, and so many requests, may be more before memory is looked at again.
-    pub fn may_grow(&self, bytes: usize, requests: usize) {
-        self.grown.store(self.held().saturating_add(bytes), Ordering::Relaxed);
-        self.grown_requests.store(self.requests().saturating_add(requests), Ordering::Relaxed);
-    }
-
-    /// Looks at memory now, if it is limited.
-    #[cold]
-    pub(crate) fn look(&self) {
-        // Where another worker looks, what it finds holds for this one.
-        if let Ok(by) = self.look.try_lock()
-            && let Some(look) = &by.0
-        {
-            look(self);
-        }
-    }
-
     fn changed(&self, before: u32, after: u32) {
         let (before, after) = (before as usize, after as usize);
         if after > before {
-            let more = after - before;
-            let held = self.held.fetch_add(more, Ordering::Relaxed) + more;
-            if held >= self.grown.load(Ordering::Relaxed) {
-                self.look();
-            }
+            self.held.fetch_add(after - before, Ordering::Relaxed);
         } else {
             self.held.fetch_sub(before - after, Ordering::Relaxed);
-        }
-    }
-
-    fn requests_grew(&self, more: usize) {
-        let all = self.requests.fetch_add(more, Ordering::Relaxed) + more;
-        if all >= self.grown_requests.load(Ordering::Relaxed) {
-            self.look();
         }
     }
 }
@@ -203,23 +136,12 @@ impl Sum {
         self.allowance.changed(before, after);
     }
 
-    /// So many connections are open: one more, or one less. Each takes some ten KiB, whatever is asked on it.
-    pub(crate) fn connections_changed(&self, open: usize) {
-        let seen = self.connections.get();
-        if open + UNTOLD <= seen {
-            self.connections.set(open);
-        } else if open >= seen + UNTOLD {
-            self.connections.set(open);
-            self.allowance.look();
-        }
-    }
-
     /// A request is in flight.
     pub(crate) fn request_begun(&self) {
         let now = self.in_flight.get() + 1;
         self.in_flight.set(now);
         if now >= self.told_of.get() + UNTOLD {
-            self.allowance.requests_grew(now - self.told_of.replace(now));
+            self.allowance.requests.fetch_add(now - self.told_of.replace(now), Ordering::Relaxed);
         }
     }
 
@@ -265,13 +187,6 @@ impl Sum {
     pub(crate) fn room_for_what_comes(&self) -> Room {
         let (held, each) = (self.held.get() + self.requests.get(), self.allowance.each());
         if held <= each.saturating_add(each / FREED) { Room::Left } else { Room::None }
-    }
-
-    /// As [`room_for_what_comes`](Self::room_for_what_comes), of what waits for a server, or for a connection to one.
-    pub(crate) fn room_for_uploads(&self) -> Room {
-        let (held, each) = (self.held.get() + self.requests.get(), self.allowance.each());
-        let beyond = self.allowance.beyond.load(Ordering::Relaxed);
-        if held <= each.saturating_add(each / FREED).saturating_add(beyond) { Room::Left } else { Room::None }
     }
 
     /// What may be unfinished beside what requests hold. Nobody is told to go for those alone: whoever is must have a part in it.
@@ -355,28 +270,6 @@ mod tests {
         assert_eq!((sum.room(), sum.excess()), (Room::None, 26));
         sum.requests_changed(790, 0);
         assert_eq!((sum.room_for_requests(), sum.room(), allowance.held()), (Room::Left, Room::Left, 201));
-    }
-
-    #[test]
-    fn where_much_has_grown_memory_is_looked_at_before_its_time() {
-        let allowance = Arc::<Allowance>::default();
-        let sum = Sum::within(Arc::clone(&allowance));
-        allowance.allow(10_000);
-        allowance.may_grow(500, 32);
-        allowance.look_by(|allowance| {
-            allowance.allow(600);
-            allowance.may_grow(500, 32);
-        });
-        sum.changed(0, 499);
-        assert_eq!((sum.room(), allowance.each()), (Room::Left, 10_000));
-        sum.changed(499, 800);
-        assert_eq!((sum.room(), sum.excess()), (Room::None, 275), "it grows no further unseen");
-        // So many requests likewise.
-        allowance.allow(10_000);
-        (0..31).for_each(|_| sum.request_begun());
-        assert_eq!(allowance.each(), 10_000);
-        sum.request_begun();
-        assert_eq!(allowance.each(), 600);
     }
 
     #[test]

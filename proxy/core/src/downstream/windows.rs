@@ -14,18 +14,11 @@
 //! for twice as many such as receive then. What streams hold beyond what they began with, since nobody takes it, is given back to the connection's
 //! as it comes, as nginx and h2o do with all that comes, so that a few that stand still do not stop the others; to a bound ([`Window::bears`]).
 
-use super::unfinished::{Allowance, Room};
-use crate::{
-    drain::Register,
-    io::{Measured, Pace},
-};
+use super::unfinished::Allowance;
+use crate::io::{Measured, Pace};
 use bytes::{Buf, Bytes};
 use h2::{client, server};
-use std::{
-    cell::{Cell, OnceCell},
-    rc::{Rc, Weak},
-    sync::Arc,
-};
+use std::{cell::Cell, rc::Rc, sync::Arc};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 /// Bytes of every connection's window, which nobody counts: sixteen streams at full window, where that is not more than 64 KiB.
@@ -36,9 +29,6 @@ const PART: usize = 2;
 
 /// and this one for speed alone.
 const SPEED: usize = 4;
-
-/// Bytes of a large read, about.
-const READ: usize = 16 * 1024;
 
 /// Bytes that a stream may be ahead of its consumer, at most: 100 MB/s over 40 ms.
 const WIDEST: u32 = 4 * 1024 * 1024;
@@ -60,10 +50,6 @@ const BORNE: u32 = 8;
 pub struct Windows {
     allowance: Arc<Allowance>,
     granted: Cell<usize>,
-    /// Bytes of large reads since memory was looked at for them.
-    reads: Cell<usize>,
-    /// Those who hold what clients have not finished, or not read.
-    register: OnceCell<Weak<Register>>,
 }
 
 /// A connection's window, and that of its streams.
@@ -109,33 +95,7 @@ pub(crate) trait Codec {
 
 impl Windows {
     pub(crate) fn within(allowance: Arc<Allowance>) -> Rc<Self> {
-        Rc::new(Self { allowance, ..Self::default() })
-    }
-
-    /// Of the connections in this register. Once.
-    pub(crate) fn of(&self, register: &Rc<Register>) {
-        self.register.set(Rc::downgrade(register)).ok();
-    }
-
-    /// Bytes that the clients of the worker may hold.
-    pub(crate) fn allowed(&self) -> usize {
-        self.allowance.each()
-    }
-
-    /// Whether there is room for what comes for a client, beside what others do not read: for one large read. What many begin to read and
-    /// nobody has been handed yet counts nowhere, so that memory is looked at after some.
-    pub(crate) fn room(&self) -> Room {
-        let each = self.allowance.each();
-        if each == usize::MAX {
-            return Room::Left;
-        }
-        self.reads.set(self.reads.get() + READ);
-        if self.reads.get() >= each / PART {
-            self.reads.set(0);
-            self.allowance.look();
-        }
-        let register = self.register.get().and_then(Weak::upgrade);
-        register.map_or(Room::Left, |register| register.room())
+        Rc::new(Self { allowance, granted: Cell::new(0) })
     }
 
     /// Whether it may be so much more, within that part of what clients may hold; it is counted then.

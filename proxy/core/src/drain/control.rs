@@ -68,11 +68,6 @@ impl Control {
         self.unfinished.get().saturating_add(self.unread.get())
     }
 
-    /// Connections of its worker.
-    pub(crate) fn neighbours(&self) -> usize {
-        self.register.upgrade().map_or(1, |register| register.open())
-    }
-
     /// Whether anybody counts.
     pub(crate) fn counts(&self) -> bool {
         self.register.upgrade().is_some_and(|register| register.unfinished.is_bounded())
@@ -125,19 +120,6 @@ impl Control {
     /// Notes that so many bytes wait for its client to read, instead of what it noted last.
     pub(crate) fn keep(&self, bytes: usize) {
         self.note(&self.unread, if bytes == 0 { 0 } else { Sum::weight(bytes) });
-    }
-
-    /// Notes that so many bytes of a request wait for its server, instead of so many. With [`Room::None`] it must not be more.
-    pub(crate) fn waits(&self, before: u32, after: u32) -> Room {
-        let Some(register) = self.register.upgrade() else { return Room::Left };
-        register.unfinished.requests_changed(before, after);
-        if after <= before {
-            return Room::Left;
-        }
-        if register.unfinished.room_for_requests() == Room::None {
-            register.spares().let_go();
-        }
-        register.unfinished.room_for_uploads()
     }
 
     fn note(&self, part: &Cell<u32>, counts: u32) -> Room {

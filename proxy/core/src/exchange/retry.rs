@@ -173,7 +173,6 @@ fn of_body(failure: BodyFailure) -> ProxyError {
         BodyFailure::Refused(refusal) => refusal.into(),
         BodyFailure::Gone => ProxyError::ClientGone,
         BodyFailure::Filter => FilterError::BodyTooShort.into(),
-        BodyFailure::Short => ProxyError::ShortMemory,
     }
 }
 

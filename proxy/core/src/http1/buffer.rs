@@ -1,6 +1,6 @@
 //! [`ReadBuffer`]: what was read from a socket and is not used up.
 
-use crate::{downstream::unfinished::Room, io::Socket};
+use crate::io::Socket;
 use bytes::{Buf, Bytes, BytesMut};
 use std::{
     cell::{Cell, RefCell},
@@ -67,38 +67,7 @@ impl ReadBuffer {
     ///
     /// What `recv(2)` says.
     pub fn poll_fill(&mut self, socket: &mut Socket, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        self.poll_fill_within(socket, cx, || Room::Left)
-    }
-
-    /// As [`poll_fill`](Self::poll_fill), but where the next read takes memory of its own, and there is no `room` for it, it comes behind
-    /// those who must make some.
-    ///
-    /// # Errors
-    ///
-    /// What `recv(2)` says.
-    #[inline]
-    pub(crate) fn poll_fill_within(
-        &mut self,
-        socket: &mut Socket,
-        cx: &mut Context<'_>,
-        room: impl FnOnce() -> Room,
-    ) -> Poll<io::Result<usize>> {
-        let polled = if self.room == FIRST {
-            self.poll_first(socket, cx)
-        } else if let Poll::Ready(ready) = socket.poll_read_ready(cx) {
-            ready?;
-            if self.wants_memory() {
-                if room() == Room::None {
-                    cx.waker().wake_by_ref();
-                    // As it is, whatever is in it: a read that feels its way anew would ask nobody.
-                    return Poll::Pending;
-                }
-                self.find_room();
-            }
-            self.poll_more(socket, cx)
-        } else {
-            Poll::Pending
-        };
+        let polled = if self.room == FIRST { self.poll_first(socket, cx) } else { self.poll_more(socket, cx) };
         if polled.is_pending() {
             self.release();
         }
@@ -118,18 +87,20 @@ impl ReadBuffer {
 
     /// Reads to where the bytes stay.
     fn poll_more(&mut self, socket: &mut Socket, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        ready!(socket.poll_read_ready(cx))?;
+        if self.bytes.capacity() - self.bytes.len() < self.room / 4 {
+            self.find_room();
+        }
         let room = self.bytes.capacity() - self.bytes.len();
         let len = ready!(pin!(socket.read_buf(&mut self.bytes)).poll(cx))?;
         self.filled(len, room);
         Poll::Ready(Ok(len))
     }
 
-    /// Whether the next read takes memory that is not there.
-    fn wants_memory(&mut self) -> bool {
-        self.bytes.capacity() - self.bytes.len() < self.room / 4 && !self.bytes.try_reclaim(self.room)
-    }
-
     fn find_room(&mut self) {
+        if self.bytes.try_reclaim(self.room) {
+            return;
+        }
         if self.bytes.is_empty() {
             // Grown, it would take along what is used up.
             self.bytes = SPARE.take().unwrap_or_default();

@@ -5,7 +5,6 @@ use super::{
     write::{self, Content, Framing, Own},
 };
 use crate::{
-    downstream::unfinished::Room,
     framing::{
         Expected, Layout, Left, Limits, Part, Persistence, Progress, RequestFramer, ResponseFramer, Standing, Step,
     },
@@ -417,28 +416,6 @@ fn the_memory_of_a_large_message_is_the_next_ones_unless_somebody_holds_it() {
         let (third, _buffer) = large().await;
         assert_ne!(third.as_ptr(), place, "the second is held still");
         assert!(second.iter().all(|byte| *byte == 0));
-    });
-}
-
-#[test]
-fn a_large_read_waits_where_there_is_no_room_for_it() {
-    run(async {
-        let (ours, mut theirs) = duplex(1 << 20);
-        let (mut socket, mut buffer) = (Socket::Memory(ours), ReadBuffer::default());
-        theirs.write_all(&[0; 40 * 1024]).await.unwrap();
-        let mut fill = async |buffer: &mut ReadBuffer, room| {
-            poll_fn(|cx| Poll::Ready(buffer.poll_fill_within(&mut socket, cx, || room))).await
-        };
-        // The first one takes next to nothing.
-        assert!(matches!(fill(&mut buffer, Room::None).await, Poll::Ready(Ok(4096))));
-        let before = buffer.held();
-        assert!(fill(&mut buffer, Room::None).await.is_pending());
-        assert_eq!((buffer.bytes().len(), buffer.held()), (4096, before));
-        // Nor does it feel its way anew, once nothing is in it.
-        buffer.skip(4096);
-        assert!(fill(&mut buffer, Room::None).await.is_pending());
-        assert!(fill(&mut buffer, Room::None).await.is_pending());
-        assert!(matches!(fill(&mut buffer, Room::Left).await, Poll::Ready(Ok(8192))));
     });
 }
 

@@ -163,23 +163,20 @@ async fn wait_for_room<B: Ahead + Unpin>(
 ) -> Result<Room, PumpError> {
     let room = poll_fn(|cx| {
         if let Poll::Ready(reset) = stream.poll_reset(cx) {
-            return Poll::Ready(Ok(Room::Refused(reset)));
+            return Poll::Ready(Room::Refused(reset));
         }
         match stream.poll_capacity(cx) {
-            Poll::Ready(Some(Ok(room))) if room > 0 => Poll::Ready(Ok(Room::Open(room))),
-            Poll::Ready(Some(Err(error))) => Poll::Ready(Ok(Room::Refused(Err(error)))),
+            Poll::Ready(Some(Ok(room))) if room > 0 => Poll::Ready(Room::Open(room)),
+            Poll::Ready(Some(Err(error))) => Poll::Ready(Room::Refused(Err(error))),
             // No longer sending: the next poll of the reset, woken by the same event, says why.
-            Poll::Ready(None) => Poll::Ready(Ok(Room::Refused(Ok(Reason::CANCEL)))),
+            Poll::Ready(None) => Poll::Ready(Room::Refused(Ok(Reason::CANCEL))),
             Poll::Ready(Some(Ok(_))) | Poll::Pending => {
                 Pin::new(&mut *body).poll_ahead(cx);
-                match body.given_up() {
-                    None => Poll::Pending,
-                    Some(why) => Poll::Ready(Err(PumpError::Body(why.into()))),
-                }
+                Poll::Pending
             }
         }
     });
-    time::timeout(stall, room).await.unwrap_or(Err(PumpError::Stalled(stall)))
+    time::timeout(stall, room).await.map_err(|_| PumpError::Stalled(stall))
 }
 
 /// What became of the last frame of a body.

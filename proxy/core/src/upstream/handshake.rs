@@ -62,14 +62,7 @@ pub(super) async fn http1<B: RequestBody>(
         let (socket, bond) = secure(socket, host, cluster, Speaks::Http1).await?;
         host.core.reached();
         let home = Rc::downgrade(host) as Weak<dyn Home>;
-        Ok(Http1Connection::new(
-            socket,
-            limits(model),
-            (home, Rc::clone(cluster.windows())),
-            bond,
-            opened,
-            announced.cloned(),
-        ))
+        Ok(Http1Connection::new(socket, limits(model), home, bond, opened, announced.cloned()))
     })
     .await
 }

@@ -25,4 +25,3 @@ mod route;
 mod stall;
 mod tunnel;
 mod unread;
-mod untaken;

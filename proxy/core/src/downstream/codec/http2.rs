@@ -52,13 +52,6 @@ use way::{Told, Way};
 /// that is started, and what is started is refused where memory is short.
 const AT_ONCE: u32 = 16;
 
-/// As a connection begins. Many connections may start as many each before the first one runs: where memory is limited they are no more than
-/// clients may hold.
-const AT_FIRST: u32 = 4;
-
-/// Bytes of a stream that is started and has not run.
-const STARTED: usize = 16 * 1024;
-
 /// How a connection ended, and what it saw.
 #[derive(Debug)]
 pub struct Served {
@@ -161,27 +154,11 @@ where
     let window = Window::new(control.windows(), stream, most, Back::Never).bears(all);
     let pace = Rc::clone(window.pace());
     let way = Way::new(window);
-    let shared = Rc::new(Shared {
-        service,
-        settings,
-        tally: Rc::clone(&tally),
-        gone,
-        pace,
-        unread: Rc::clone(&unread),
-        control: Rc::clone(&control),
-    });
+    let shared =
+        Rc::new(Shared { service, settings, tally: Rc::clone(&tally), gone, pace, unread: Rc::clone(&unread) });
     let streams = Rc::clone(&shared);
-    let mut driver = Driver {
-        connection,
-        way,
-        watch,
-        unread,
-        control,
-        deadlines,
-        at_once: AT_FIRST,
-        tally: &tally,
-        phase: Phase::Serving,
-    };
+    let mut driver =
+        Driver { connection, way, watch, unread, control, deadlines, tally: &tally, phase: Phase::Serving };
     let start = |(request, respond)| {
         spawn_local(boxed(|| serve_stream(request, respond, Rc::clone(&streams))));
     };
@@ -269,8 +246,6 @@ struct Driver<'a, S> {
     unread: Rc<Unread>,
     control: Rc<Control>,
     deadlines: Deadlines,
-    /// Streams that are started in one turn.
-    at_once: u32,
     tally: &'a Tally,
     phase: Phase,
 }
@@ -305,7 +280,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, S> {
                         start(stream);
                         self.way.fit(open(), &mut *self.connection);
                         started += 1;
-                        if started == self.at_once && self.are_enough(started) {
+                        if started == AT_ONCE {
                             cx.waker().wake_by_ref();
                             break;
                         }
@@ -347,14 +322,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, S> {
                 }
             }
         }
-    }
-
-    /// Whether so many streams are as many as may be started in a turn; more are, if not.
-    #[cold]
-    fn are_enough(&mut self, started: u32) -> bool {
-        let each = self.control.windows().allowed() / self.control.neighbours().max(1) / STARTED;
-        self.at_once = u32::try_from(each).unwrap_or(AT_ONCE).clamp(1, AT_ONCE);
-        started >= self.at_once
     }
 
     fn obey(&mut self) -> Poll<End> {

@@ -240,7 +240,6 @@ impl From<Stuck> for ProxyError {
                 BodyFailure::Refused(refusal) => refusal.into(),
                 BodyFailure::Gone => Self::ClientGone,
                 BodyFailure::Filter => FilterError::BodyTooShort.into(),
-                BodyFailure::Short => Self::ShortMemory,
             },
             Stuck::Idle => TimedOut::Idle.into(),
         }

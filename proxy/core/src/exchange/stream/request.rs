@@ -15,7 +15,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Response};
 use http_body::{Body, Frame, SizeHint};
 use std::{
-    cell::{Cell, OnceCell, RefCell},
+    cell::{Cell, RefCell},
     pin::Pin,
     rc::{Rc, Weak},
     task::{Context, Poll, Waker, ready},
@@ -45,8 +45,6 @@ pub struct RequestStream {
     most_kept: usize,
     /// What is kept counts for. `None` where nobody counts.
     held: Option<Held>,
-    /// What was taken ahead of it, and waits for its server, counts for. None while nothing ever did.
-    waits: OnceCell<Held>,
     /// Frames of those kept that the attempt which lives has sent.
     resent: Cell<usize>,
     /// It is not sent again: what is kept goes as soon as no attempt needs it.
@@ -69,8 +67,6 @@ pub enum BodyFailure {
     Gone,
     /// Filters left less of it than its length says.
     Filter,
-    /// It waited for its server, and memory is short.
-    Short,
 }
 
 /// Whether a body is waited for.
@@ -124,7 +120,6 @@ impl RequestStream {
             kept: RefCell::new(Kept::Frames(Vec::new(), 0)),
             most_kept: if idempotent { KEEP } else { KEEP_UNSENT },
             held: held.map(Held::nothing),
-            waits: OnceCell::new(),
             resent: Cell::new(0),
             once: Cell::new(false),
             gate,
@@ -203,9 +198,6 @@ impl RequestStream {
     pub fn give_up(&self) {
         let source = self.source.replace(Incoming::Empty);
         drop(source);
-        if let Some(waits) = self.waits.get() {
-            waits.release();
-        }
         self.forget();
         if self.state.get() != State::Ended {
             self.state.set(State::Failed);
@@ -233,9 +225,6 @@ impl RequestStream {
         };
         self.wants.set(Wants::Nothing);
         self.moved.set(Instant::now());
-        if let Some(waits) = self.waits.get() {
-            waits.back(self.source.borrow_mut().waiting());
-        }
         let frame = frame.map(checked);
         match &frame {
             Some(Ok(frame)) => {
@@ -255,23 +244,6 @@ impl RequestStream {
             None => self.state.set(State::Ended),
         }
         Poll::Ready(frame)
-    }
-
-    /// As [`Ahead::poll_ahead`]. What waits so counts as what filters hold back does: where there is no room for more, and an eighth beyond
-    /// is taken as well, whoever sends more is refused.
-    fn poll_ahead(&self, cx: &mut Context<'_>) {
-        let mut source = self.source.borrow_mut();
-        Pin::new(&mut *source).poll_ahead(cx);
-        let Some(worker) = self.held.as_ref().map(Held::worker).filter(|worker| worker.register.held().is_bounded())
-        else {
-            return;
-        };
-        let waits = self.waits.get_or_init(|| Held::nothing(worker));
-        if waits.back(source.waiting()) == Room::None && waits.room_for_uploads() == Room::None {
-            drop(source);
-            self.failure.set(Some(BodyFailure::Short));
-            self.give_up();
-        }
     }
 
     /// Only an HTTP/2 stream is let go before its end (RFC 9113 §8.1); on HTTP/1 both directions run to theirs.
@@ -358,7 +330,6 @@ impl BodyFailure {
             | BodyError::Http2(_)
             | BodyError::GivenUp(GivenUp::Idle | GivenUp::Late | GivenUp::Ended | GivenUp::Distrusted(_)) => Self::Gone,
             BodyError::GivenUp(GivenUp::Filter) => Self::Filter,
-            BodyError::GivenUp(GivenUp::Short) => Self::Short,
         }
     }
 }
@@ -406,13 +377,8 @@ impl Ahead for RequestBody {
     fn poll_ahead(self: Pin<&mut Self>, cx: &mut Context<'_>) {
         let Some(stream) = &self.stream else { return };
         if matches!(stream.state.get(), State::Untouched | State::Flowing) && !stream.is_held_back() {
-            stream.poll_ahead(cx);
+            Pin::new(&mut *stream.source.borrow_mut()).poll_ahead(cx);
         }
-    }
-
-    fn given_up(&self) -> Option<GivenUp> {
-        let failure = self.stream.as_ref().and_then(|stream| stream.failure());
-        (failure == Some(BodyFailure::Short)).then_some(GivenUp::Short)
     }
 }
 

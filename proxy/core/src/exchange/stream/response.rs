@@ -227,10 +227,6 @@ fn failure(error: &BodyError, request: Option<&RequestStream>, connection: &Conn
             let flag = ResponseFlag::FilterFailed;
             return Failure { blame: Blame::Proxy, flag, details: "filter_body_too_short".into() };
         }
-        Some(BodyFailure::Short) => {
-            let flag = ResponseFlag::OverloadManager;
-            return Failure { blame: Blame::Proxy, flag, details: "short_memory".into() };
-        }
         None => {}
     }
     match error {
@@ -252,9 +248,9 @@ fn failure(error: &BodyError, request: Option<&RequestStream>, connection: &Conn
         }
         BodyError::Http1(Broken::Closed | Broken::Reset | Broken::Request)
         | BodyError::Http2(_)
-        | BodyError::GivenUp(
-            GivenUp::Idle | GivenUp::Late | GivenUp::Silent | GivenUp::Ended | GivenUp::Filter | GivenUp::Short,
-        ) => upstream(ResponseFlag::UpstreamConnectionTermination, "upstream_reset_after_response_started"),
+        | BodyError::GivenUp(GivenUp::Idle | GivenUp::Late | GivenUp::Silent | GivenUp::Ended | GivenUp::Filter) => {
+            upstream(ResponseFlag::UpstreamConnectionTermination, "upstream_reset_after_response_started")
+        }
         BodyError::Refused(refusal) => upstream(ResponseFlag::UpstreamProtocolError, refusal.name()),
     }
 }

@@ -5,7 +5,7 @@
 
 use crate::{
     body::{BodyError, GivenUp},
-    downstream::{admit::Distrust, windows::Windows},
+    downstream::admit::Distrust,
     framing::{Expected, Layout, Left, Limits, Part, Persistence, Progress, ResponseFramer, Violation},
     http1::{Broken, Outbox, ReadBuffer},
     identity::{Dialling, Failure},
@@ -42,8 +42,6 @@ pub(in crate::upstream) struct Http1Connection {
     announced: Option<Rc<[u8]>>,
     carrying: Option<Rc<Carrying>>,
     home: Weak<dyn Home>,
-    /// Where it is asked whether there is room for more of a response that is large.
-    windows: Rc<Windows>,
     /// Where its server was judged.
     bond: Option<Rc<Bond>>,
     /// Counted as resting while this is here.
@@ -79,7 +77,7 @@ impl Http1Connection {
     pub(in crate::upstream) fn new(
         socket: Socket,
         limits: Limits,
-        (home, windows): (Weak<dyn Home>, Rc<Windows>),
+        home: Weak<dyn Home>,
         bond: Option<Rc<Bond>>,
         opened: Opened,
         announced: Option<Rc<[u8]>>,
@@ -98,7 +96,6 @@ impl Http1Connection {
             announced,
             carrying: None,
             home,
-            windows,
             bond,
             idle: None,
             opened,
@@ -203,9 +200,7 @@ impl Http1Connection {
             if let Left::Length(left) = self.framer.left() {
                 self.input.promise(left);
             }
-            let windows = &self.windows;
-            let room = || windows.room();
-            match ready!(self.input.poll_fill_within(&mut self.socket, cx, room)) {
+            match ready!(self.input.poll_fill(&mut self.socket, cx)) {
                 Ok(0) => return Poll::Ready(Err(Lost::Ended)),
                 Ok(len) => self.answered += len as u64,
                 Err(error) => return Poll::Ready(Err(Lost::Failed(error))),

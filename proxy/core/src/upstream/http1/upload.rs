@@ -92,8 +92,8 @@ impl Upload {
             let gathered = self.gather(body, connection, cx)?;
             let Http1Connection { socket, output, sent, .. } = &mut *connection;
             let Poll::Ready(flushed) = output.poll_flush(socket, cx, |len| *sent += len as u64) else {
-                Pin::new(&mut *body).poll_ahead(cx);
-                return if body.given_up().is_some() { Poll::Ready(Err(Unsendable::Body)) } else { Poll::Pending };
+                Pin::new(body).poll_ahead(cx);
+                return Poll::Pending;
             };
             if let Err(error) = flushed {
                 connection.persistence = Persistence::Close;

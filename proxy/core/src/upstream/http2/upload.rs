@@ -5,7 +5,7 @@
 
 use super::Slot;
 use crate::{
-    body::{Ahead, BodyError, GivenUp},
+    body::{Ahead, BodyError},
     io::h2_pump::{PumpError, send_body},
     upstream::{RequestBody, error::RequestError},
 };
@@ -148,9 +148,5 @@ impl<B: RequestBody> Body for Begun<B> {
 impl<B: RequestBody> Ahead for Begun<B> {
     fn poll_ahead(self: Pin<&mut Self>, cx: &mut Context<'_>) {
         Pin::new(&mut self.get_mut().body).poll_ahead(cx);
-    }
-
-    fn given_up(&self) -> Option<GivenUp> {
-        self.body.given_up()
     }
 }

@@ -10,7 +10,6 @@ use crate::{
         codec::{Cut, Decoded, Inbound, Interim, WRITE_TIMEOUT, date},
         guard::http2::Unread,
     },
-    drain::Control,
     exchange::{head::grpc::is_grpc, respond::Reset},
     framing::LargeHead,
     io::{
@@ -42,7 +41,6 @@ pub(super) struct Shared<F> {
     pub(super) gone: Rc<Gone>,
     pub(super) pace: Rc<Pace>,
     pub(super) unread: Rc<Unread>,
-    pub(super) control: Rc<Control>,
 }
 
 /// The answering half. If the service panics, the stream ends with INTERNAL_ERROR and no other one does.
@@ -107,7 +105,7 @@ pub(super) async fn serve_stream<F, Fut, B>(
         poll_fn(|cx| {
             let response = future.as_mut().poll(cx);
             for interim in interim.iter().flat_map(Interim::take) {
-                shared.unread.interim(|| answer.respond.stream_id().as_u32(), interim.headers());
+                shared.unread.interim(|| answer.respond.stream_id().as_u32());
                 // A stream that is gone needs none; `poll_reset` says so below.
                 answer.respond.send_informational(interim).ok();
             }
@@ -117,7 +115,7 @@ pub(super) async fn serve_stream<F, Fut, B>(
                 // here, and what it does upstream with it.
                 Poll::Pending => {
                     if let Some(held) = &held {
-                        held.poll_unwanted(cx, &shared.control);
+                        held.poll_unwanted(cx);
                     }
                     answer.respond.poll_reset(cx).map(|_| None)
                 }
@@ -132,7 +130,7 @@ pub(super) async fn serve_stream<F, Fut, B>(
                 let answered = answering.as_mut().poll(cx);
                 // What a refused client sends all the same does not wait for it to read why.
                 if let (Poll::Pending, Some(held)) = (answered, &held) {
-                    held.poll_unwanted(cx, &shared.control);
+                    held.poll_unwanted(cx);
                 }
                 answered
             })
@@ -192,7 +190,7 @@ async fn respond_with<F, B>(
         return;
     }
     let unread = &*shared.unread;
-    unread.head(|| answer.respond.stream_id().as_u32(), parts.headers.len(), large);
+    unread.head(|| answer.respond.stream_id().as_u32(), large);
     if let Some(asked) = asked
         && status.is_success()
     {

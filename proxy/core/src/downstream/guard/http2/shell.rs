@@ -36,15 +36,6 @@ pub struct Watch {
 /// h2 opens, the header fields it materialises and the resets it queues before the codec or the write side sees them.
 const TURN: u32 = 256;
 
-/// Bytes that may be read in a turn, as a power of two: as a connection begins, and where memory is limited at least and at most. What
-/// comes waits in h2 until the streams have had their turn, and many connections may bring as much each before that.
-const AT_FIRST: u32 = 16;
-const LEAST: usize = 16 * 1024;
-const MOST: usize = 256 * 1024;
-
-/// This part of what clients may hold is read in a turn of all of them.
-const PART: usize = 4;
-
 /// What is read and thrown away while the peer reads our GOAWAY: unread input would make the kernel answer with RST,
 /// which can overtake it.
 const LINGER_BYTES: usize = 256 * 1024;
@@ -118,8 +109,6 @@ pub struct FrameGuarded<S> {
     line: Option<Rc<Control>>,
     /// As it answered last.
     room: Room,
-    /// So many bytes that are read weigh as much as a frame, as a power of two.
-    grain: u32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -145,7 +134,6 @@ impl<S> FrameGuarded<S> {
             closing: Closing::No,
             line: None,
             room: Room::Left,
-            grain: AT_FIRST - TURN.ilog2(),
         }
     }
 
@@ -167,14 +155,6 @@ impl<S> FrameGuarded<S> {
             }
             Some(_) => line.hold(self.received.unfinished()),
         };
-    }
-
-    /// What bytes weigh from here on, by what clients may hold and how many there are.
-    #[cold]
-    fn weigh(&mut self) {
-        let line = self.line.as_ref().filter(|line| line.counts());
-        let bytes = line.map(|line| line.windows().allowed() / PART / line.neighbours().max(1));
-        self.grain = bytes.map_or(u32::BITS - 1, |bytes| bytes.clamp(LEAST, MOST).ilog2() - TURN.ilog2());
     }
 
     /// To be told which streams were reset.
@@ -201,7 +181,6 @@ impl<S> FrameGuarded<S> {
         let born = self.born;
         let clock = move || milliseconds(born);
         let bytes = &buf.filled()[before..];
-        let read = bytes.len();
         if bytes.is_empty() {
             return;
         }
@@ -214,7 +193,7 @@ impl<S> FrameGuarded<S> {
             buf.set_filled(before + stopped.at);
             return;
         }
-        let more = self.received.weight().wrapping_sub(weight) + (read >> self.grain) as u32;
+        let more = self.received.weight().wrapping_sub(weight);
         self.watch.turn.set(self.watch.turn.get().saturating_add(more));
         self.watch.owed.set(self.received.owed());
         self.watch.opened.set(self.received.opened());
@@ -302,7 +281,6 @@ impl<S: AsyncRead + Unpin> AsyncRead for FrameGuarded<S> {
             return Poll::Pending;
         }
         if this.watch.turn.get() >= TURN {
-            this.weigh();
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }

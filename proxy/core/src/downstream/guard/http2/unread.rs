@@ -7,8 +7,7 @@
 //! and nothing counts at all without a limit of memory.
 
 use super::head::{DATA, END_STREAM, HEADERS, Head, RST_STREAM};
-use crate::{downstream::held::weight, drain::Control};
-use http::HeaderMap;
+use crate::drain::Control;
 use std::{
     cell::{Cell, OnceCell, RefCell},
     rc::Rc,
@@ -21,8 +20,6 @@ pub struct Unread {
     line: OnceCell<Rc<Control>>,
     /// Bytes that may be handed over before accounts are kept; negative where they are, or would be if anybody counted.
     room: Cell<isize>,
-    /// So many as it begins anew with.
-    free: Cell<isize>,
     keeps: Cell<Keeps>,
     /// Bytes that were handed over before that: of which stream is not known.
     loose: Cell<usize>,
@@ -46,37 +43,24 @@ struct Account {
     stream: u32,
     /// Interim responses ahead of the head.
     interim: u32,
-    /// What they take.
-    ahead: usize,
     head: usize,
     data: usize,
 }
 
-impl Account {
-    fn all(&self) -> usize {
-        self.ahead + self.head + self.data
-    }
-}
-
-/// What may be handed over at once without an account, of a client that takes all: at most, at least, and of what the clients of a worker may
-/// hold, since it counts with none of them.
-const FREE: usize = 256 * 1024;
-const LEAST_FREE: usize = 16 * 1024;
-const PART: usize = 4;
+/// What may be handed over at once without an account, of a client that takes all.
+const FREE: isize = 256 * 1024;
 
 /// So much more or less is told.
 const STEP: usize = 16 * 1024;
 
-/// What a head takes beside its fields, with what is around it; and each field of it, beside its bytes where they are many.
-const HEAD: usize = 1024;
-const FIELD: usize = 256;
+/// What a head of common size takes, with what is around it.
+const HEAD: usize = 2 * 1024;
 
 impl Default for Unread {
     fn default() -> Self {
         Self {
             line: OnceCell::new(),
-            room: Cell::new(FREE as isize),
-            free: Cell::new(FREE as isize),
+            room: Cell::new(FREE),
             keeps: Cell::new(Keeps::Nothing),
             loose: Cell::new(0),
             streams: RefCell::default(),
@@ -90,28 +74,21 @@ impl Unread {
     /// Whom to tell. Once.
     pub(super) fn tells(&self, line: &Rc<Control>) {
         self.line.set(Rc::clone(line)).ok();
-        let free = line.windows().allowed() / PART / line.neighbours().max(PART);
-        self.free.set(free.clamp(LEAST_FREE, FREE) as isize);
-        self.room.set(self.free.get());
     }
 
-    /// h2 is handed a head of so many fields, of so many bytes where they are many.
+    /// h2 is handed a head, of so many bytes where they are many.
     #[inline]
-    pub(crate) fn head(&self, stream: impl FnOnce() -> u32, fields: usize, bytes: Option<usize>) {
-        let bytes = HEAD + fields * FIELD + bytes.unwrap_or(0);
+    pub(crate) fn head(&self, stream: impl FnOnce() -> u32, bytes: Option<usize>) {
+        let bytes = HEAD + bytes.unwrap_or(0);
         if !self.passes(bytes) {
             self.keep(stream(), bytes, |account| account.head += bytes);
         }
     }
 
-    /// h2 is handed an interim response of such fields.
-    pub(crate) fn interim(&self, stream: impl FnOnce() -> u32, fields: &HeaderMap) {
-        let bytes = HEAD + weight(fields);
-        if !self.passes(bytes) {
-            self.keep(stream(), bytes, |account| {
-                account.interim += 1;
-                account.ahead += bytes;
-            });
+    /// h2 is handed an interim response.
+    pub(crate) fn interim(&self, stream: impl FnOnce() -> u32) {
+        if !self.passes(0) {
+            self.keep(stream(), 0, |account| account.interim += 1);
         }
     }
 
@@ -139,7 +116,7 @@ impl Unread {
         }
         let mut streams = self.streams.borrow_mut();
         let at = streams.binary_search_by_key(&stream, |account| account.stream).unwrap_or_else(|at| {
-            streams.insert(at, Account { stream, interim: 0, ahead: 0, head: 0, data: 0 });
+            streams.insert(at, Account { stream, interim: 0, head: 0, data: 0 });
             at
         });
         note(&mut streams[at]);
@@ -157,7 +134,7 @@ impl Unread {
         if counts {
             self.keeps.set(Keeps::Accounts);
             // Without a limit of memory there was more room than that.
-            self.loose.set(((self.free.get() - self.room.get()).max(0) as usize).saturating_sub(last));
+            self.loose.set(((FREE - self.room.get()).max(0) as usize).saturating_sub(last));
         }
         self.room.set(if counts { -1 } else { isize::MAX });
         counts
@@ -169,7 +146,7 @@ impl Unread {
         if left || self.keeps.get() == Keeps::Accounts {
             self.stands(left);
         } else {
-            self.room.set(self.free.get());
+            self.room.set(FREE);
         }
     }
 
@@ -181,7 +158,7 @@ impl Unread {
             }
             return;
         }
-        self.room.set(self.free.get());
+        self.room.set(FREE);
         self.keeps.set(Keeps::Nothing);
         self.loose.set(0);
         self.kept.set(0);
@@ -225,17 +202,14 @@ impl Unread {
             return;
         };
         let account = &mut streams[at];
-        let before = account.all();
+        let before = account.head + account.data;
         match head.kind {
-            HEADERS if account.interim > 0 => {
-                account.ahead -= account.ahead / account.interim as usize;
-                account.interim -= 1;
-            }
+            HEADERS if account.interim > 0 => account.interim -= 1,
             HEADERS => account.head = 0,
             DATA => account.data = account.data.saturating_sub(length),
             _ => {}
         }
-        let after = if ends { 0 } else { account.all() };
+        let after = if ends { 0 } else { account.head + account.data };
         if after == 0 && (ends || account.interim == 0) {
             streams.remove(at);
         }
@@ -269,7 +243,7 @@ mod tests {
         unread.tells(registration.control());
         let hand = || {
             for stream in [1, 3, 5] {
-                unread.head(|| stream, 4, Some(60_000));
+                unread.head(|| stream, Some(60_000));
                 unread.data(|| stream, 40_000);
             }
         };
@@ -280,7 +254,7 @@ mod tests {
         unread.settle(false);
         allowance.allow(10 << 20);
         // All is written as it comes, if it is not too much at once.
-        unread.head(|| 1, 4, Some(60_000));
+        unread.head(|| 1, Some(60_000));
         assert_eq!(allowance.held(), 0);
         unread.settle(false);
         hand();
@@ -296,7 +270,7 @@ mod tests {
         unread.written(frame(HEADERS, 1, 30_000));
         unread.written(frame(DATA, 1, 16_384));
         unread.reset(3);
-        unread.interim(|| 5, &HeaderMap::new());
+        unread.interim(|| 5);
         unread.written(frame(HEADERS, 5, 10));
         unread.settle(true);
         let held = allowance.held();
@@ -313,33 +287,6 @@ mod tests {
     }
 
     #[test]
-    fn what_its_fields_take_counts_and_so_do_interim_responses() {
-        let allowance = Arc::<Allowance>::default();
-        let register = Register::within(Arc::clone(&allowance), Arc::default());
-        allowance.allow(10 << 20);
-        let registration = register.enter(0);
-        let unread = Unread::default();
-        unread.tells(registration.control());
-        unread.settle(true);
-        // Short fields take more than their bytes.
-        unread.head(|| 1, 90, None);
-        assert!((23_000..27_000).contains(&allowance.held()), "{}", allowance.held());
-        let mut hints = HeaderMap::new();
-        hints.insert("link", "l".repeat(50_000).parse().unwrap());
-        (0..3).for_each(|_| unread.interim(|| 3, &hints));
-        unread.head(|| 3, 2, None);
-        assert!((170_000..190_000).contains(&allowance.held()), "{}", allowance.held());
-        (0..2).for_each(|_| unread.written(frame(HEADERS, 3, 16_000)));
-        unread.settle(true);
-        assert!((70_000..90_000).contains(&allowance.held()), "{}", allowance.held());
-        (0..2).for_each(|_| unread.written(frame(HEADERS, 3, 16_000)));
-        unread.reset(1);
-        unread.reset(3);
-        unread.settle(true);
-        assert_eq!(allowance.held(), 0);
-    }
-
-    #[test]
     fn who_reads_nothing_goes_where_memory_is_short() {
         let allowance = Arc::<Allowance>::default();
         let register = Register::within(Arc::clone(&allowance), Arc::default());
@@ -351,7 +298,7 @@ mod tests {
         }
         for stream in 0..5 {
             for ((_, unread), times) in clients.iter().zip([1, 2, 3]) {
-                (0..times).for_each(|_| unread.head(|| stream, 4, Some(50_000)));
+                (0..times).for_each(|_| unread.head(|| stream, Some(50_000)));
             }
         }
         assert_eq!(clients.each_ref().map(|(registration, _)| registration.control().is_shed()), [false, false, true]);
