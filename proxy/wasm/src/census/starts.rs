@@ -308,7 +308,13 @@ impl Drop for Promise {
 /// tried. Whether there were any: what they give back is to be waited for.
 #[must_use]
 pub(crate) fn make_room(had: usize) -> bool {
-    ROOM.load(Relaxed).saturating_mul(2) < had && end_trials()
+    let short = ROOM.load(Relaxed).saturating_mul(2) < had;
+    // Those that another worker has ended are there yet, too.
+    let hold = short && all(&TRIALS).iter().any(|trial| trial.debt.taken.load(Relaxed) > SMALL);
+    if hold {
+        let _ = end_trials();
+    }
+    hold
 }
 
 /// Ends the trials that hold memory worth mentioning, since it is short. Whether there was one: what it gives back is to be waited for
@@ -369,21 +375,24 @@ pub(crate) fn take_both(more: usize) -> bool {
 }
 
 /// A machine that starts again in the place of one that had as much may take what is left to those that serve, at half the price as
-/// other starts, but for a MiB: what comes there has clients refused. `false`: there is no memory for that.
+/// other starts, but for a MiB: what comes there has clients refused. Where that is not there, but what the one before it had `touched` of
+/// as much is, it takes all that is left until memory is looked at again. `false`: there is no memory for that.
 #[must_use]
-pub(crate) fn take_again(more: usize) -> bool {
-    let price = more.div_ceil(2);
-    let taken = take(&ROOM, price.saturating_add(MARGIN));
-    if taken {
-        give(&ROOM, MARGIN);
-    }
-    taken
+pub(crate) fn take_again(more: usize, touched: usize) -> bool {
+    let price = |bytes: usize| bytes.div_ceil(2).saturating_add(MARGIN);
+    let taken = |room: usize| match room {
+        usize::MAX => Some(room),
+        _ if room >= price(more) => Some(room - more.div_ceil(2)),
+        _ if room >= price(touched) => Some(0),
+        _ => None,
+    };
+    ROOM.fetch_update(Relaxed, Relaxed, taken).is_ok()
 }
 
 /// A machine that starts again is to have so many bytes though they are not there. `false`: those who take little have had enough so.
 #[must_use]
 pub(crate) fn take_unasked(more: usize) -> bool {
-    more <= LITTLE && UNASKED.take(more)
+    is_small(more) && UNASKED.take(more)
 }
 
 /// So many bytes that a machine had are free again.

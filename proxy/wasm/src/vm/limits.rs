@@ -39,6 +39,8 @@ pub struct Limiter {
     grown: bool,
     /// It was denied memory that it might have had, since the process has none.
     short: bool,
+    /// Its linear memory is made.
+    has_memory: bool,
 }
 
 /// By what growth is denied.
@@ -157,7 +159,7 @@ impl Limiter {
             calls: AtomicUsize::new(0),
             told: Mutex::new(Told::Nowhere),
         };
-        Self { account: Arc::new(account), denied: 0, why: Denial::Most, grown: false, short: false }
+        Self { account: Arc::new(account), denied: 0, why: Denial::Most, grown: false, short: false, has_memory: false }
     }
 
     /// What the machine holds.
@@ -269,13 +271,13 @@ impl Limiter {
         })
     }
 
-    /// One of its memories or tables is to have so many bytes in place of so many. `false`: it may not.
-    fn grow(&mut self, current: usize, desired: usize) -> bool {
+    /// One of its memories or tables is to have so many bytes in place of so many; those are what its module `declared`, or not. `false`: it
+    /// may not.
+    fn grow(&mut self, current: usize, desired: usize, declared: bool) -> bool {
         let more = desired.saturating_sub(current);
         if self.account.own.load(Relaxed).saturating_add(more) > self.account.most {
             return self.deny(Denial::Most);
         }
-        let declared = current == 0 && self.account.is_made();
         if !declared && !self.account.is_there(more) {
             self.short = true;
             return self.deny(Denial::Short);
@@ -299,14 +301,17 @@ pub(crate) fn size(bytes: usize) -> String {
 
 impl ResourceLimiter for Limiter {
     fn memory_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
-        Ok(self.grow(current, desired))
+        // A module has one; made of nothing it may grow from nothing.
+        let declared = !mem::replace(&mut self.has_memory, true) && self.account.is_made();
+        Ok(self.grow(current, desired, declared))
     }
 
     fn table_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
         if desired > MOST_TABLE {
             return Ok(self.deny(Denial::Table));
         }
-        Ok(self.grow(current * ENTRY, desired * ENTRY))
+        let declared = current == 0 && self.account.is_made();
+        Ok(self.grow(current * ENTRY, desired * ENTRY, declared))
     }
 }
 

@@ -53,10 +53,11 @@ pub struct Had {
 }
 
 impl Had {
-    /// What so many bytes of it will touch, if the next one does with them as this one did.
+    /// What so many bytes of it will touch, if the next one does with them as this one did; half of them at least, as where a heap doubles.
     pub(super) fn touches(&self, bytes: usize) -> usize {
         let touched = bytes as u128 * self.touched.min(self.took) as u128;
-        usize::try_from(touched.div_ceil(self.took.max(1) as u128)).unwrap_or(usize::MAX)
+        let share = usize::try_from(touched.div_ceil(self.took.max(1) as u128)).unwrap_or(usize::MAX);
+        share.max(bytes / 2)
     }
 }
 

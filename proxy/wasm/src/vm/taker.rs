@@ -40,7 +40,7 @@ impl Taker {
             Starts::OnTrial(_) | Starts::ToServe => {
                 taker.take_now(needs) || starts::is_small(needs) || taker.take(needs)
             }
-            Starts::Again(_) => taker.take(needs) || starts::take_unasked(needs),
+            Starts::Again(_) => taker.take(needs),
         };
         takes.then_some(taker)
     }
@@ -52,8 +52,10 @@ impl Taker {
         }
         match self {
             Self::Trial(trial) => trial.take(more),
-            Self::Worker { unasked, again, .. } => {
-                let left = unasked.checked_sub(more).filter(|_| again.is_none() || starts::take_unasked(more));
+            // What all who take little have together.
+            Self::Worker { again: Some(_), .. } => starts::take_unasked(more),
+            Self::Worker { unasked, .. } => {
+                let left = unasked.checked_sub(more);
                 *unasked = left.unwrap_or(*unasked);
                 left.is_some()
             }
@@ -80,11 +82,10 @@ impl Taker {
         match self {
             Self::Worker { debt, again: Some((again, had)), .. } => {
                 // Who takes more than it touches gave back no more than that.
-                let touches = had.touches(more);
-                let is_there = more <= *again && starts::take_again(touches);
+                let is_there = more <= *again && starts::take_again(more, had.touches(more));
                 if is_there {
                     *again -= more;
-                    debt.grows(touches);
+                    debt.grows(more);
                 }
                 is_there
             }
