@@ -308,7 +308,7 @@ impl Drop for Promise {
 /// tried. Whether there were any: what they give back is to be waited for.
 #[must_use]
 pub(crate) fn make_room(had: usize) -> bool {
-    let short = ROOM.load(Relaxed).saturating_mul(2) < had;
+    let short = ROOM.load(Relaxed) < had.div_ceil(2).saturating_add(MARGIN);
     // Those that another worker has ended are there yet, too.
     let hold = short && all(&TRIALS).iter().any(|trial| trial.debt.taken.load(Relaxed) > SMALL);
     if hold {

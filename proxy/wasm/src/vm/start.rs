@@ -53,6 +53,11 @@ pub struct Had {
 }
 
 impl Had {
+    /// What it had beyond so many bytes, which it touched all.
+    pub(super) fn beyond(&self, bytes: usize) -> Self {
+        Self { took: self.took.saturating_sub(bytes), touched: self.touched.saturating_sub(bytes) }
+    }
+
     /// What so many bytes of it will touch, if the next one does with them as this one did; half of them at least, as where a heap doubles.
     pub(super) fn touches(&self, bytes: usize) -> usize {
         let touched = bytes as u128 * self.touched.min(self.took) as u128;

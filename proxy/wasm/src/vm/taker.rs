@@ -18,7 +18,7 @@ pub(super) enum Taker {
         debt: Arc<Debt>,
         /// those of them that are given back where it never serves,
         taken: usize,
-        /// those that it may take yet of what is left to who serves, where it starts again, and what the one before it had,
+        /// those that it may grow by yet of what is left to who serves, where it starts again, and what the one before it had of that,
         again: Option<(usize, Had)>,
         /// and those that it may grow by yet though they are not there.
         unasked: usize,
@@ -32,7 +32,8 @@ impl Taker {
             Starts::OnTrial(trial) => Self::Trial(Arc::clone(trial)),
             Starts::ToServe => Self::Worker { debt: Debt::new(), taken: 0, again: None, unasked: LITTLE },
             Starts::Again(had) => {
-                Self::Worker { debt: Debt::new(), taken: 0, again: Some((had.took, *had)), unasked: LITTLE }
+                let grown = had.beyond(needs);
+                Self::Worker { debt: Debt::new(), taken: 0, again: Some((grown.took, grown)), unasked: LITTLE }
             }
         };
         let takes = match starts {
@@ -40,7 +41,10 @@ impl Taker {
             Starts::OnTrial(_) | Starts::ToServe => {
                 taker.take_now(needs) || starts::is_small(needs) || taker.take(needs)
             }
-            Starts::Again(_) => taker.take(needs),
+            // All of that is touched.
+            Starts::Again(had) => {
+                taker.take_now(needs) || taker.take_left(needs, had.took, needs) || starts::take_unasked(needs)
+            }
         };
         takes.then_some(taker)
     }
@@ -77,20 +81,31 @@ impl Taker {
         }
     }
 
-    /// Takes so many bytes of what is left to who serves, if the one before it had them.
+    /// Grows by so many bytes of what is left to who serves, if the one before it had them.
     fn take_again(&mut self, more: usize) -> bool {
+        let Self::Worker { again: Some((left, had)), .. } = self else { return false };
+        // Who grows by more than it touches gave back no more than that.
+        let (most, touches) = (*left, had.touches(more));
+        let is_there = self.take_left(more, most, touches);
+        if let Self::Worker { again: Some((left, _)), .. } = self
+            && is_there
+        {
+            *left -= more;
+        }
+        is_there
+    }
+
+    /// Takes so many bytes of what is left to who serves, at most so many, where it starts again; of them it will touch no more than that.
+    fn take_left(&mut self, more: usize, most: usize, touches: usize) -> bool {
         match self {
-            Self::Worker { debt, again: Some((again, had)), .. } => {
-                // Who takes more than it touches gave back no more than that.
-                let is_there = more <= *again && starts::take_again(more, had.touches(more));
+            Self::Worker { debt, again: Some(_), .. } => {
+                let is_there = more <= most && starts::take_again(more, touches);
                 if is_there {
-                    *again -= more;
                     debt.grows(more);
                 }
                 is_there
             }
-            Self::Worker { .. } => false,
-            Self::Trial(_) => false,
+            Self::Worker { .. } | Self::Trial(_) => false,
         }
     }
 
