@@ -53,16 +53,9 @@ pub struct Had {
 }
 
 impl Had {
-    /// What it had beyond so many bytes, which it touched all.
+    /// What it had beyond so many bytes, which it touched before those.
     pub(super) fn beyond(&self, bytes: usize) -> Self {
         Self { took: self.took.saturating_sub(bytes), touched: self.touched.saturating_sub(bytes) }
-    }
-
-    /// What so many bytes of it will touch, if the next one does with them as this one did; half of them at least, as where a heap doubles.
-    pub(super) fn touches(&self, bytes: usize) -> usize {
-        let touched = bytes as u128 * self.touched.min(self.took) as u128;
-        let share = usize::try_from(touched.div_ceil(self.took.max(1) as u128)).unwrap_or(usize::MAX);
-        share.max(bytes / 2)
     }
 }
 

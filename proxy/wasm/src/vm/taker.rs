@@ -18,8 +18,8 @@ pub(super) enum Taker {
         debt: Arc<Debt>,
         /// those of them that are given back where it never serves,
         taken: usize,
-        /// those that it may grow by yet of what is left to who serves, where it starts again, and what the one before it had of that,
-        again: Option<(usize, Had)>,
+        /// what it may grow by yet of what is left to who serves, where it starts again,
+        again: Option<Had>,
         /// and those that it may grow by yet though they are not there.
         unasked: usize,
     },
@@ -32,8 +32,7 @@ impl Taker {
             Starts::OnTrial(trial) => Self::Trial(Arc::clone(trial)),
             Starts::ToServe => Self::Worker { debt: Debt::new(), taken: 0, again: None, unasked: LITTLE },
             Starts::Again(had) => {
-                let grown = had.beyond(needs);
-                Self::Worker { debt: Debt::new(), taken: 0, again: Some((grown.took, grown)), unasked: LITTLE }
+                Self::Worker { debt: Debt::new(), taken: 0, again: Some(had.beyond(needs)), unasked: LITTLE }
             }
         };
         let takes = match starts {
@@ -83,14 +82,14 @@ impl Taker {
 
     /// Grows by so many bytes of what is left to who serves, if the one before it had them.
     fn take_again(&mut self, more: usize) -> bool {
-        let Self::Worker { again: Some((left, had)), .. } = self else { return false };
-        // Who grows by more than it touches gave back no more than that.
-        let (most, touches) = (*left, had.touches(more));
+        let Self::Worker { again: Some(had), .. } = self else { return false };
+        // What is grown by first is touched first: who grows by more than it touches gave back no more than that.
+        let (most, touches) = (had.took, had.touched.min(more));
         let is_there = self.take_left(more, most, touches);
-        if let Self::Worker { again: Some((left, _)), .. } = self
+        if let Self::Worker { again: Some(had), .. } = self
             && is_there
         {
-            *left -= more;
+            *had = had.beyond(more);
         }
         is_there
     }
