@@ -46,7 +46,7 @@ pub const PATIENCE: Duration = Duration::from_secs(2);
 pub(crate) const ASKS: Duration = Duration::from_millis(20);
 
 /// What a machine touches of what its module declares is had up to here though it is not there: as much as a small one of an SDK declares, of
-/// which none is denied a start.
+/// which none is denied a start. One that starts again has it of what all who take little have together.
 const SMALL: usize = 1 << 20;
 
 /// What it grows by is up to here, too: the allocators of SDKs ask for one or two pages as a guest starts.
