@@ -1,9 +1,9 @@
 //! The body of the request in progress: read as it is asked for, and read over where nobody asks.
 
 use super::{Answered, Course, Shared, Wants, Wire};
-use crate::downstream::codec::http1::timer::{Verdict, Wait};
 use crate::{
     body::BodyError,
+    downstream::codec::http1::timer::{Verdict, Wait},
     framing::{Left, Persistence, Refusal, Step},
     http1::{Broken, read},
 };
