@@ -36,11 +36,17 @@ pub struct Number(u64);
 pub struct Entry {
     number: Number,
     at_first: usize,
+    /// Of that, what is not its calls'.
+    own_at_first: usize,
     now: AtomicUsize,
     /// Its memory as it was at first.
     memory: Range,
     /// Bytes of that which were touched at first.
     touched: usize,
+    /// Bytes that its calls hold, among those that it has.
+    calls: AtomicUsize,
+    /// Bytes that it had when all that it had grown by was found touched.
+    filled: AtomicUsize,
     /// Bytes that a plugin which is being put into it has grown it by though they were not there; [`NOBODY`]: none is.
     joined: AtomicUsize,
 }
@@ -56,9 +62,10 @@ static STORABLE: AtomicUsize = AtomicUsize::new(usize::MAX);
 static ENTRIES: Mutex<Vec<Weak<Entry>>> = Mutex::new(Vec::new());
 
 impl Entry {
-    /// Enters a machine that has been started and has so many bytes, with its memory among them. It leaves when this is dropped.
+    /// Enters a machine that has been started and has so many bytes, of which its calls hold so many, and with its memory among them. It
+    /// leaves when this is dropped.
     #[must_use]
-    pub fn new(bytes: usize, memory: Range) -> Arc<Self> {
+    pub fn new(bytes: usize, calls: usize, memory: Range) -> Arc<Self> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let number = Number(NEXT.fetch_add(1, Ordering::Relaxed));
         // Where nobody counts nobody will ask.
@@ -66,9 +73,12 @@ impl Entry {
         let entry = Arc::new(Self {
             number,
             at_first: bytes,
+            own_at_first: bytes.saturating_sub(calls),
             now: AtomicUsize::new(bytes),
             memory,
             touched,
+            calls: AtomicUsize::new(calls),
+            filled: AtomicUsize::new(bytes.saturating_sub(calls)),
             joined: AtomicUsize::new(NOBODY),
         });
         let mut entries = ENTRIES.lock().unwrap_or_else(PoisonError::into_inner);
@@ -101,15 +111,36 @@ impl Entry {
         taken
     }
 
+    /// Of what it grew by, its calls hold so many bytes more.
+    pub fn lend(&self, more: usize) {
+        self.calls.fetch_add(more, Ordering::Relaxed);
+    }
+
     /// A plugin is put into it: what it grows by meanwhile it takes as one that starts does.
     pub fn is_joined(&self, joined: bool) {
         self.joined.store(if joined { 0 } else { NOBODY }, Ordering::Relaxed);
     }
 
-    /// It has so many bytes less: others may have them.
+    /// Its calls hold so many bytes less: others may have them.
     pub fn shrink(&self, less: usize) {
         self.now.fetch_sub(less, Ordering::Relaxed);
+        self.calls.fetch_sub(less, Ordering::Relaxed);
         give(&ROOM, less);
+    }
+
+    /// What it has grown its memory by and not touched: it may touch that without asking.
+    fn owed(&self) -> usize {
+        let has = self.now.load(Ordering::Relaxed).saturating_sub(self.calls.load(Ordering::Relaxed));
+        if has <= self.filled.load(Ordering::Relaxed) {
+            return 0;
+        }
+        let grown = has.saturating_sub(self.own_at_first);
+        let memory = Range { length: self.memory.length.saturating_add(grown), ..self.memory };
+        let owed = grown.saturating_sub(memory.touched().saturating_sub(self.touched));
+        if owed == 0 {
+            self.filled.store(has, Ordering::Relaxed);
+        }
+        owed
     }
 
     fn grown(&self) -> usize {
@@ -150,14 +181,15 @@ pub struct Before {
     growth: usize,
     starts: usize,
     storage: usize,
-    /// What machines that start have taken and not touched yet: who measures does not find it.
+    /// What machines have taken and not touched yet: who measures does not find it.
     owed: usize,
 }
 
 /// Memory is about to be looked at: what is taken from now on the look may not find.
 #[must_use]
 pub fn before_look() -> Before {
-    let owed = starts::owed();
+    let serving = entries().iter().map(|entry| entry.owed()).fold(0, usize::saturating_add);
+    let owed = starts::owed().saturating_add(serving);
     let now = |room: &AtomicUsize| room.load(Ordering::Relaxed);
     Before { growth: now(&ROOM), starts: starts::left(), storage: now(&STORABLE), owed }
 }
@@ -166,7 +198,7 @@ pub fn before_look() -> Before {
 pub fn allow(room: Room, stored: u64, before: Before) {
     anew(&ROOM, room.growth, before.growth, before.owed / 2);
     anew(&STORABLE, stored, before.storage, 0);
-    UNASKED.refill(STORABLE.load(Ordering::Relaxed));
+    UNASKED.refill(STORABLE.load(Ordering::Relaxed), room.growth);
     starts::allow(room, before);
 }
 
@@ -191,8 +223,8 @@ static UNASKED: Unasked = Unasked::new();
 /// Bytes that all who take little may have though they are not there: many of them take much.
 const IN_ALL: usize = 2 << 20;
 
-/// So many are there for them again after that time, wherever memory stands: a filter that is configured anew now and then is not refused
-/// for ever.
+/// So many are there for them again after that time, wherever memory stands below where all who are served are refused: a filter that is
+/// configured anew now and then is not refused for ever.
 const AGAIN: Duration = Duration::from_secs(10);
 
 /// What all who take little have left of [`IN_ALL`].
@@ -216,10 +248,11 @@ impl Unasked {
         self.left.load(Ordering::Relaxed)
     }
 
-    /// Memory was looked at, and so many bytes are there: it is whole again where they are as many, or it was not for a while.
-    fn refill(&self, there: usize) {
+    /// Memory was looked at, so many bytes are there, and machines may grow by so many: it is whole again where it is there, or it was not
+    /// for a while and something is left.
+    fn refill(&self, there: usize, growth: u64) {
         let mut at = self.refilled.lock().unwrap_or_else(PoisonError::into_inner);
-        if there >= IN_ALL || at.is_none_or(|at| at.elapsed() >= AGAIN) {
+        if there >= IN_ALL || (growth > 0 && at.is_none_or(|at| at.elapsed() >= AGAIN)) {
             *at = Some(Instant::now());
             self.left.store(IN_ALL, Ordering::Relaxed);
         }
@@ -249,17 +282,38 @@ pub(crate) fn unstore(bytes: usize) {
     give(&STORABLE, bytes);
 }
 
+/// Those that serve. The kernel is asked of each, for which none waits that is to be entered.
+fn entries() -> Vec<Arc<Entry>> {
+    let entries = ENTRIES.lock().unwrap_or_else(PoisonError::into_inner);
+    entries.iter().filter_map(Weak::upgrade).collect()
+}
+
 /// The machine that has grown most since it was started; `None` where all of them together have grown by less than `worth`
 /// bytes: what is given back then helps nobody.
 #[must_use]
 pub fn most_grown(worth: u64) -> Option<Number> {
-    let entries: Vec<_> = {
-        let entries = ENTRIES.lock().unwrap_or_else(PoisonError::into_inner);
-        entries.iter().filter_map(Weak::upgrade).collect()
-    };
-    // Not while machines wait to be entered: the kernel is asked.
-    let grown: Vec<_> = entries.iter().map(|entry| (entry.grown(), entry.number)).collect();
+    let grown: Vec<_> = entries().iter().map(|entry| (entry.grown(), entry.number)).collect();
     let all: usize = grown.iter().map(|(grown, _)| grown).sum();
     let most = grown.into_iter().max_by_key(|(grown, _)| *grown).filter(|(grown, _)| *grown > 0);
     most.filter(|_| all as u64 >= worth).map(|(_, number)| number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_little_ones_may_have_is_whole_again_after_a_while_but_not_where_nothing_is_left() {
+        let unasked = Unasked::new();
+        assert!(unasked.take(IN_ALL) && !unasked.take(1));
+        unasked.refill(0, 0);
+        assert_eq!(unasked.left(), 0, "everybody is refused");
+        unasked.refill(0, 1);
+        assert_eq!(unasked.left(), IN_ALL);
+        assert!(unasked.take(1));
+        unasked.refill(0, 1);
+        assert_eq!(unasked.left(), IN_ALL - 1, "not so soon again");
+        unasked.refill(IN_ALL, 0);
+        assert_eq!(unasked.left(), IN_ALL, "it is there");
+    }
 }

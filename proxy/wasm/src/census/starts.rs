@@ -335,7 +335,7 @@ pub(super) fn owed() -> usize {
 pub(super) fn allow(room: Room, before: Before) {
     anew(&STARTABLE, room.starts, before.starts, before.owed);
     // Behind what is promised.
-    UNASKED.refill(left());
+    UNASKED.refill(left(), room.growth);
     MACHINES.store(room.machines.max(1), Relaxed);
 }
 

@@ -27,6 +27,9 @@ const MOST_TABLE: usize = 200_000;
 /// Bytes of a table's entry: a pointer to what it refers to.
 const ENTRY: usize = size_of::<usize>();
 
+/// Bytes of a table that a module may declare without asking for them: those of real filters have some hundred entries to some thousand.
+const SMALL_TABLE: usize = 64 * 1024;
+
 /// Bounds what one machine takes: its linear memory and its tables together, of which a module may have a hundred. A growth
 /// beyond answers −1 to the guest, as the specification of WebAssembly has it.
 #[derive(Debug)]
@@ -138,6 +141,9 @@ impl Bound for Account {
             return Err(NoRoom);
         }
         self.calls.fetch_add(bytes, Relaxed);
+        if let Told::Census(entry) = &*self.where_told() {
+            entry.lend(bytes);
+        }
         Ok(())
     }
 
@@ -190,7 +196,7 @@ impl Limiter {
 
     /// The machine serves: from now on it is told elsewhere how large it is. `memory`: where its linear memory is.
     pub fn enter(&mut self, memory: Range) -> Number {
-        let entry = Entry::new(self.account.total(), memory);
+        let entry = Entry::new(self.account.total(), self.account.calls.load(Relaxed), memory);
         let number = entry.number();
         let before = mem::replace(&mut *self.account.where_told(), Told::Census(entry));
         if let Told::Starting(mut taker) = before {
@@ -310,7 +316,7 @@ impl ResourceLimiter for Limiter {
         if desired > MOST_TABLE {
             return Ok(self.deny(Denial::Table));
         }
-        let declared = current == 0 && self.account.is_made();
+        let declared = current == 0 && desired * ENTRY <= SMALL_TABLE && self.account.is_made();
         Ok(self.grow(current * ENTRY, desired * ENTRY, declared))
     }
 }
