@@ -27,7 +27,7 @@ use crate::{
     metrics::Metrics,
     module::Module,
     plugin::{MachineSpec, Node, Plugin},
-    shared::Ready,
+    shared::{Ready, Shared},
     vm::{Cause, Failure, Had, Machine, Mourner, StartError, Starts, Took, time},
 };
 use pillion_config::model::AllowedCapabilities;
@@ -265,7 +265,7 @@ impl Slot {
         tracing::debug!(vm_id = self.spec.vm_id, ?took, "wasm machine started");
         let Some(first) = seats.first() else { return Ok(()) };
         let bytes = machine.memory();
-        let listening = first.services().spawn(listen(Rc::downgrade(&machine), told));
+        let listening = first.services().spawn(listen(Rc::downgrade(&machine), told, Arc::clone(&self.spec.shared)));
         let before = self.state.replace(State::Running { machine, _listening: listening });
         drop(before);
         seats.iter().for_each(|seat| seat.up());
@@ -369,10 +369,11 @@ impl Mourner for Slot {
 }
 
 /// Tells a machine of messages in queues it registered.
-async fn listen(machine: Weak<Machine>, mut told: mpsc::Receiver<Ready>) {
+async fn listen(machine: Weak<Machine>, mut told: mpsc::Receiver<Ready>, shared: Arc<Shared>) {
     while let Some(Ready { root, queue }) = told.recv().await {
         let Some(machine) = machine.upgrade() else { return };
         machine.queue_ready(root, queue);
+        shared.queues.tell_rest();
         // A guest that fills its own queue must not keep the worker to itself.
         tokio::task::yield_now().await;
     }

@@ -158,6 +158,8 @@ struct Control<P: Plane> {
     given_back: Option<Instant>,
     /// When freed memory was last given back because little was left.
     tidied: Option<Instant>,
+    /// When memory was last found so full that requests are refused.
+    full_at: Option<Instant>,
     /// When what a new configuration took is given back.
     tidy_at: Option<Instant>,
     metrics: ControlMetrics,
@@ -283,6 +285,7 @@ impl<P: Plane> Control<P> {
             memory_at,
             given_back: None,
             tidied: None,
+            full_at: None,
             application,
             by_absence: false,
             tidy_at: None,

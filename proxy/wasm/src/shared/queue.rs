@@ -53,6 +53,8 @@ struct Store {
     /// What each vm_id has in all.
     of: HashMap<Box<str>, Arc<Its>>,
     last: u32,
+    /// Messages of all queues of which nobody was told.
+    untold: usize,
 }
 
 /// A vm_id's queues together. Shared by its queues, so that a message needs no look-up for it; written under the store's lock.
@@ -73,6 +75,8 @@ struct Queue {
     /// Who is told. One of them, in turn, once for each message: any may take it.
     listeners: Vec<Listener>,
     turn: usize,
+    /// Messages of which none was told, since each was behind with those before. No more than there are messages.
+    untold: usize,
 }
 
 #[derive(Debug)]
@@ -166,15 +170,26 @@ impl Queues {
         queue.bytes += message.len();
         queue.of.bytes.store(bytes, Relaxed);
         queue.items.push_back(Bytes::copy_from_slice(message));
-        for _ in 0..queue.listeners.len() {
-            queue.turn = (queue.turn + 1) % queue.listeners.len();
-            let listener = &queue.listeners[queue.turn];
-            // A machine that is told of more than it can take is behind anyway; another may be quicker.
-            if listener.ready.try_send(Ready { root: listener.root, queue: id }).is_ok() {
-                break;
-            }
+        if !queue.tell(id) && !queue.listeners.is_empty() {
+            queue.untold += 1;
+            guard.untold += 1;
         }
         Ok(())
+    }
+
+    /// A machine has looked at what it was told of: somebody is told of what there was no room for.
+    pub fn tell_rest(&self) {
+        let mut store = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let store = &mut *store;
+        if store.untold == 0 {
+            return;
+        }
+        for (id, queue) in &mut store.queues {
+            while queue.untold > 0 && queue.tell(*id) {
+                queue.untold -= 1;
+                store.untold -= 1;
+            }
+        }
     }
 
     /// Takes the oldest message.
@@ -190,6 +205,9 @@ impl Queues {
         queue.of.bytes.fetch_sub(item.len() + MESSAGE, Relaxed);
         census::unstore(item.len() + MESSAGE);
         queue.give_room_back();
+        let told_in_vain = queue.untold.saturating_sub(queue.items.len());
+        queue.untold -= told_in_vain;
+        store.untold -= told_in_vain;
         Ok(item)
     }
 
@@ -215,6 +233,7 @@ impl Queues {
         }
         store.by_name.retain(|(of, _), _| **of != *vm_id);
         store.queues.retain(|_, queue| *queue.of.vm_id != *vm_id);
+        store.untold = store.queues.values().map(|queue| queue.untold).sum();
     }
 }
 
@@ -238,7 +257,16 @@ impl Its {
 
 impl Queue {
     fn of(of: Arc<Its>) -> Self {
-        Self { of, items: VecDeque::new(), bytes: 0, listeners: Vec::new(), turn: 0 }
+        Self { of, items: VecDeque::new(), bytes: 0, listeners: Vec::new(), turn: 0, untold: 0 }
+    }
+
+    /// Tells one of those that registered it of a message; `false`: each is gone, or was told of more than it has looked at.
+    fn tell(&mut self, id: u32) -> bool {
+        (0..self.listeners.len()).any(|_| {
+            self.turn = (self.turn + 1) % self.listeners.len();
+            let listener = &self.listeners[self.turn];
+            listener.ready.try_send(Ready { root: listener.root, queue: id }).is_ok()
+        })
     }
 
     /// One that was full for once does not keep places for as many messages: they count with their messages alone.
@@ -272,6 +300,32 @@ mod tests {
         assert_eq!(queues.dequeue(id), Err(Status::Empty));
         assert_eq!(queues.dequeue(id + 1), Err(Status::NotFound));
         assert_eq!(queues.enqueue(id + 1, b""), Err(Status::NotFound));
+    }
+
+    #[test]
+    fn what_a_machine_is_behind_with_it_is_told_of_once_it_has_looked() {
+        let queues = Queues::default();
+        let (ready, mut told) = mpsc::channel(2);
+        let ids = [b"q", b"r"].map(|name| queues.register("v", name, 1, &ready).unwrap());
+        for number in 0..10 {
+            queues.enqueue(ids[number % 2], b"a").unwrap();
+        }
+        let mut tells = [0, 0];
+        while let Ok(Ready { queue, .. }) = told.try_recv() {
+            tells[usize::from(queue == ids[1])] += 1;
+            queues.tell_rest();
+        }
+        assert_eq!(tells, [5, 5], "each message once");
+        // What is taken out untold is told to nobody.
+        for _ in 0..5 {
+            queues.enqueue(ids[0], b"a").unwrap();
+        }
+        (0..10).for_each(|_| drop(queues.dequeue(ids[0]).unwrap()));
+        assert_eq!((told.try_recv().is_ok(), told.try_recv().is_ok()), (true, true));
+        queues.tell_rest();
+        assert!(told.try_recv().is_err());
+        queues.enqueue(ids[1], b"a").unwrap();
+        assert_eq!(told.try_recv(), Ok(Ready { root: 1, queue: ids[1] }));
     }
 
     #[test]

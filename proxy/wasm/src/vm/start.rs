@@ -28,8 +28,7 @@ use std::{
 use tokio::sync::mpsc;
 use wasmtime::{Memory, Store, TypedFunc, UpdateDeadline, WasmParams, WasmResults};
 
-/// Messages that a machine can be told of before it has looked. What is beyond goes to another machine, or waits in its
-/// queue until the guest looks.
+/// Messages that a machine can be told of before it has looked. Of what is beyond another machine is told, or this one once it has looked.
 const MOST_READY: usize = 1024;
 
 /// What a machine is started for.
