@@ -223,6 +223,9 @@ static UNASKED: Unasked = Unasked::new();
 /// Bytes that all who take little may have though they are not there: many of them take much.
 const IN_ALL: usize = 2 << 20;
 
+/// Of what machines may grow by, what those leave who take little that is not there: half a MiB below where everybody is refused.
+const LEFT: usize = 256 * 1024;
+
 /// So many are there for them again after that time, wherever memory stands below where all who are served are refused: a filter that is
 /// configured anew now and then is not refused for ever.
 const AGAIN: Duration = Duration::from_secs(10);
@@ -241,6 +244,24 @@ impl Unasked {
     /// Takes so many bytes, if as many are left.
     fn take(&self, more: usize) -> bool {
         take(&self.left, more)
+    }
+
+    /// Takes so many bytes, if as many are left, and so many of what machines may grow by: with [`LEFT`] of that they bring nobody to be
+    /// refused.
+    fn take_below_the_line(&self, more: usize, price: usize) -> bool {
+        let taken = |room: usize| match room {
+            usize::MAX => Some(room),
+            _ if room >= price.saturating_add(LEFT) => Some(room - price),
+            _ => None,
+        };
+        if ROOM.fetch_update(Ordering::Relaxed, Ordering::Relaxed, taken).is_err() {
+            return false;
+        }
+        let is_little = self.take(more);
+        if !is_little {
+            give(&ROOM, price);
+        }
+        is_little
     }
 
     /// Bytes that are left.
@@ -274,7 +295,7 @@ pub(crate) fn store(grows: usize, writes: usize, holds: usize) -> bool {
     };
     more == 0
         || STORABLE.fetch_update(Ordering::Relaxed, Ordering::Relaxed, stored).is_ok()
-        || (little && UNASKED.take(more))
+        || (little && UNASKED.take_below_the_line(more, more))
 }
 
 /// So many bytes are stored no more.

@@ -52,7 +52,7 @@ const SMALL: usize = 1 << 20;
 /// What it grows by is up to here, too: the allocators of SDKs ask for one or two pages as a guest starts.
 pub(crate) const LITTLE: usize = 256 * 1024;
 
-/// Of what machines may grow by, what those leave that start again: whoever served them must not have all refused.
+/// Of what machines may grow by, what those leave that start again.
 const MARGIN: usize = 512 * 1024;
 
 /// Whether a start that grew by so much that was not there may grow by more that is not.
@@ -389,24 +389,11 @@ pub(crate) fn take_again(more: usize, touched: usize) -> bool {
     ROOM.fetch_update(Relaxed, Relaxed, taken).is_ok()
 }
 
-/// A machine that starts again is to have so little that half of the [`MARGIN`] may be left. `false`: there is no memory for that, or those
-/// who take little have had enough so.
+/// A machine that starts again is to have so many bytes of what little ones have though they are not there. `false`: there is no memory for
+/// that, or they have had enough so.
 #[must_use]
 pub(crate) fn take_unasked(more: usize) -> bool {
-    let half = more.div_ceil(2);
-    let taken = |room: usize| match room {
-        usize::MAX => Some(room),
-        _ if room >= half.saturating_add(MARGIN / 2) => Some(room - half),
-        _ => None,
-    };
-    if !is_small(more) || ROOM.fetch_update(Relaxed, Relaxed, taken).is_err() {
-        return false;
-    }
-    let is_little = UNASKED.take(more);
-    if !is_little {
-        give(&ROOM, half);
-    }
-    is_little
+    is_small(more) && UNASKED.take_below_the_line(more, more.div_ceil(2))
 }
 
 /// So many bytes that a machine had are free again.

@@ -67,6 +67,21 @@ struct Its {
     refused: Refused,
 }
 
+impl Store {
+    /// Tells whoever has room for it of what nobody was told of.
+    fn tell_rest(&mut self) {
+        if self.untold == 0 {
+            return;
+        }
+        for (id, queue) in &mut self.queues {
+            while queue.untold > 0 && queue.tell(*id) {
+                queue.untold -= 1;
+                self.untold -= 1;
+            }
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Queue {
     of: Arc<Its>,
@@ -86,7 +101,8 @@ struct Listener {
 }
 
 impl Queues {
-    /// The queue of that name, made if there is none; `root` of the machine behind `ready` is told of its messages.
+    /// The queue of that name, made if there is none; `root` of the machine behind `ready` is told of its messages, of those that are there,
+    /// too, where nobody is left who was told of them.
     ///
     /// # Errors
     ///
@@ -116,11 +132,17 @@ impl Queues {
                 id
             }
         };
-        let Some(Queue { listeners, .. }) = store.queues.get_mut(&id) else { return Err(Status::InternalFailure) };
-        listeners.retain(|listener| !listener.ready.is_closed());
-        if !listeners.iter().any(|listener| listener.root == root && listener.ready.same_channel(ready)) {
-            listeners.push(Listener { root, ready: ready.clone() });
+        let Some(queue) = store.queues.get_mut(&id) else { return Err(Status::InternalFailure) };
+        queue.listeners.retain(|listener| !listener.ready.is_closed());
+        if queue.listeners.is_empty() {
+            // Who was told of what is there is gone, and has not taken it.
+            store.untold += queue.items.len() - queue.untold;
+            queue.untold = queue.items.len();
         }
+        if !queue.listeners.iter().any(|listener| listener.root == root && listener.ready.same_channel(ready)) {
+            queue.listeners.push(Listener { root, ready: ready.clone() });
+        }
+        store.tell_rest();
         Ok(id)
     }
 
@@ -179,17 +201,7 @@ impl Queues {
 
     /// A machine has looked at what it was told of: somebody is told of what there was no room for.
     pub fn tell_rest(&self) {
-        let mut store = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let store = &mut *store;
-        if store.untold == 0 {
-            return;
-        }
-        for (id, queue) in &mut store.queues {
-            while queue.untold > 0 && queue.tell(*id) {
-                queue.untold -= 1;
-                store.untold -= 1;
-            }
-        }
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).tell_rest();
     }
 
     /// Takes the oldest message.
@@ -357,6 +369,27 @@ mod tests {
             let left = MOST_ITEMS - number - 1;
             assert!(room() <= FEW.max(4 * left), "{} places for {left}", room());
         }
+    }
+
+    /// As after a death: Envoy's next one is told nothing of what is there, and takes one for each that comes.
+    #[test]
+    fn who_comes_after_a_dead_machine_is_told_of_what_it_has_not_taken() {
+        let queues = Queues::default();
+        let (ready, told) = mpsc::channel(8);
+        let id = queues.register("v", b"q", 1, &ready).unwrap();
+        (0..5).for_each(|_| queues.enqueue(id, b"a").unwrap());
+        queues.dequeue(id).unwrap();
+        drop(told);
+        let (next, mut told) = mpsc::channel(3);
+        assert_eq!(queues.register("v", b"q", 7, &next), Ok(id));
+        for _ in 0..4 {
+            assert_eq!(told.try_recv(), Ok(Ready { root: 7, queue: id }));
+            queues.tell_rest();
+        }
+        assert!(told.try_recv().is_err());
+        // Another one beside it is told of what comes.
+        queues.register("v", b"q", 8, &next).unwrap();
+        assert!(told.try_recv().is_err());
     }
 
     /// As after a reload: the machine lives on with another root.

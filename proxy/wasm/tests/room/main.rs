@@ -423,4 +423,11 @@ fn where_memory_is_short_who_stores_much_is_refused_before_who_stores_little() {
     assert_eq!(queues.enqueue(queue, &value), Ok(()));
     assert_eq!(queues.enqueue(queue, &value), Err(Status::InternalFailure));
     assert_eq!(data.set("leaks", &[0], &value, 0), Ok(()), "over another of its length");
+    // Nor has one that holds little anything for which all would be refused.
+    storable(4 * MIB);
+    for (growth, stored) in [(300 << 10, Err(Status::InternalFailure)), (400 << 10, Ok(()))] {
+        let before = census::before_look();
+        census::allow(Room { growth, starts: 0, machines: 1 }, 0, before);
+        assert_eq!(set("fourth", 0), stored, "{growth}");
+    }
 }
