@@ -29,11 +29,16 @@ enum Of {
     Response,
 }
 
-/// Pairs one behind the other: the lengths of name and value (`u32`, this machine's order), then their bytes. Written into
-/// room that is there: a vector that may have to grow asks three times a pair whether it must.
+/// Pairs one behind the other: the lengths of name and value (`u32`, this machine's order), then their bytes.
 #[derive(Debug)]
-struct Flat {
-    room: Vec<u8>,
+struct Flat(Box<[u8]>);
+
+/// What becomes [`Flat`]. Written into room that is there: a vector that may have to grow asks three times a pair whether it must; and one of the
+/// usual size would be more than most heads need.
+struct Draft {
+    usual: [u8; USUAL],
+    /// In place of that, where it is not enough.
+    large: Vec<u8>,
     used: usize,
 }
 
@@ -51,18 +56,18 @@ impl Kept {
     pub(super) fn of(head: &Headers) -> Self {
         let of = head.request_line().map_or(Of::Response, |(_, _, version)| Of::Request(version));
         let plain = head.plain();
-        let mut pairs = Flat::usual();
+        let mut pairs = Draft::new();
         head.each(plain.as_ref(), |name, value| pairs.add(name, value));
-        Self::Copy(Copied { of, plain, pairs })
+        Self::Copy(Copied { of, plain, pairs: pairs.flat() })
     }
 
     /// Of a response's head that the chain has not seen.
     pub(super) fn response(head: &response::Parts) -> Self {
-        let mut pairs = Flat::usual();
+        let mut pairs = Draft::new();
         for (name, value) in &head.headers {
             pairs.add(name.as_str().as_bytes(), value.as_bytes());
         }
-        Self::Copy(Copied { of: Of::Response, plain: Some(Plain::Response(head.status)), pairs })
+        Self::Copy(Copied { of: Of::Response, plain: Some(Plain::Response(head.status)), pairs: pairs.flat() })
     }
 
     /// Of a response's head that left the chain as it came, and was written.
@@ -115,19 +120,20 @@ impl Copied {
     }
 }
 
-impl Flat {
-    fn usual() -> Self {
-        Self { room: vec![0; USUAL], used: 0 }
+impl Draft {
+    fn new() -> Self {
+        Self { usual: [0; USUAL], large: Vec::new(), used: 0 }
     }
 
     #[inline]
     fn add(&mut self, name: &[u8], value: &[u8]) {
         let start = self.used;
         self.used = start + LENGTHS + name.len() + value.len();
-        if self.used > self.room.len() {
-            self.grow();
+        if self.used > self.room().len() {
+            self.grow(start);
         }
-        let (lengths, text) = self.room[start..self.used].split_at_mut(LENGTHS);
+        let used = self.used;
+        let (lengths, text) = self.room()[start..used].split_at_mut(LENGTHS);
         let (of_name, of_value) = lengths.split_at_mut(LENGTHS / 2);
         of_name.copy_from_slice(&length(name));
         of_value.copy_from_slice(&length(value));
@@ -136,13 +142,26 @@ impl Flat {
         value_here.copy_from_slice(value);
     }
 
-    #[cold]
-    fn grow(&mut self) {
-        self.room.resize(self.used.next_power_of_two(), 0);
+    fn room(&mut self) -> &mut [u8] {
+        if self.large.is_empty() { &mut self.usual } else { &mut self.large }
     }
 
+    #[cold]
+    fn grow(&mut self, written: usize) {
+        let mut larger = vec![0; self.used.next_power_of_two()];
+        larger[..written].copy_from_slice(&self.room()[..written]);
+        self.large = larger;
+    }
+
+    fn flat(mut self) -> Flat {
+        let used = self.used;
+        Flat(Box::from(&self.room()[..used]))
+    }
+}
+
+impl Flat {
     fn iter(&self) -> Pairs<'_> {
-        Pairs(&self.room[..self.used])
+        Pairs(&self.0)
     }
 }
 
