@@ -223,11 +223,8 @@ static UNASKED: Unasked = Unasked::new();
 /// Bytes that all who take little may have though they are not there: many of them take much.
 const IN_ALL: usize = 2 << 20;
 
-/// Of what machines may grow by, what those leave who take little that is not there: half a MiB below where everybody is refused.
-const LEFT: usize = 256 * 1024;
-
-/// So many are there for them again after that time, wherever memory stands below where all who are served are refused: a filter that is
-/// configured anew now and then is not refused for ever.
+/// So many are there for them again after that time, wherever memory stands below where no machine may grow: a filter that is configured
+/// anew now and then is not refused for ever.
 const AGAIN: Duration = Duration::from_secs(10);
 
 /// What all who take little have left of [`IN_ALL`].
@@ -246,19 +243,11 @@ impl Unasked {
         take(&self.left, more)
     }
 
-    /// Takes so many bytes, if as many are left, and so many of what machines may grow by: with [`LEFT`] of that they bring nobody to be
-    /// refused.
+    /// Takes so many bytes, if as many are left, and so many of what machines may grow by, so that nobody is refused for them.
     fn take_below_the_line(&self, more: usize, price: usize) -> bool {
-        let taken = |room: usize| match room {
-            usize::MAX => Some(room),
-            _ if room >= price.saturating_add(LEFT) => Some(room - price),
-            _ => None,
-        };
-        if ROOM.fetch_update(Ordering::Relaxed, Ordering::Relaxed, taken).is_err() {
-            return false;
-        }
-        let is_little = self.take(more);
-        if !is_little {
+        let is_there = take(&ROOM, price);
+        let is_little = is_there && self.take(more);
+        if is_there && !is_little {
             give(&ROOM, price);
         }
         is_little
@@ -328,7 +317,7 @@ mod tests {
         let unasked = Unasked::new();
         assert!(unasked.take(IN_ALL) && !unasked.take(1));
         unasked.refill(0, 0);
-        assert_eq!(unasked.left(), 0, "everybody is refused");
+        assert_eq!(unasked.left(), 0, "nothing is left");
         unasked.refill(0, 1);
         assert_eq!(unasked.left(), IN_ALL);
         assert!(unasked.take(1));

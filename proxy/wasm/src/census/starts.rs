@@ -52,9 +52,6 @@ const SMALL: usize = 1 << 20;
 /// What it grows by is up to here, too: the allocators of SDKs ask for one or two pages as a guest starts.
 pub(crate) const LITTLE: usize = 256 * 1024;
 
-/// Of what machines may grow by, what those leave that start again.
-const MARGIN: usize = 512 * 1024;
-
 /// Whether a start that grew by so much that was not there may grow by more that is not.
 pub(crate) fn is_little(unasked: usize, more: usize) -> bool {
     unasked.saturating_add(more) <= LITTLE
@@ -308,7 +305,7 @@ impl Drop for Promise {
 /// tried. Whether there were any: what they give back is to be waited for.
 #[must_use]
 pub(crate) fn make_room(had: usize) -> bool {
-    let short = ROOM.load(Relaxed) < had.div_ceil(2).saturating_add(MARGIN);
+    let short = ROOM.load(Relaxed) < had.div_ceil(2);
     // Those that another worker has ended are there yet, too.
     let hold = short && all(&TRIALS).iter().any(|trial| trial.debt.taken.load(Relaxed) > SMALL);
     if hold {
@@ -374,16 +371,17 @@ pub(crate) fn take_both(more: usize) -> bool {
     taken
 }
 
-/// A machine that starts again in the place of one that had as much may take what is left to those that serve, at half the price as
-/// other starts, but for a MiB: what comes there has clients refused. Where that is not there, but what the one before it had `touched` of
-/// as much is, it takes all that is left until memory is looked at again. `false`: there is no memory for that.
+/// A machine that starts again in the place of one that had as much may take all that is left to those that serve, at half the price as
+/// other starts. Where that is not there, but what the one before it had `touched` of as much is, it takes what is left until memory is
+/// looked at again. `false`: there is no memory for that.
 #[must_use]
 pub(crate) fn take_again(more: usize, touched: usize) -> bool {
-    let price = |bytes: usize| bytes.div_ceil(2).saturating_add(MARGIN);
+    let half = more.div_ceil(2);
     let taken = |room: usize| match room {
+        0 if more > 0 => None,
         usize::MAX => Some(room),
-        _ if room >= price(more) => Some(room - more.div_ceil(2)),
-        _ if room >= price(touched) => Some(0),
+        _ if room >= half => Some(room - half),
+        _ if room >= touched.div_ceil(2) => Some(0),
         _ => None,
     };
     ROOM.fetch_update(Relaxed, Relaxed, taken).is_ok()
