@@ -36,16 +36,16 @@ pub struct Number(u64);
 pub struct Entry {
     number: Number,
     at_first: usize,
-    /// Of that, what is not its calls'.
+    /// Of that, what is in its memory and its tables.
     own_at_first: usize,
     now: AtomicUsize,
     /// Its memory as it was at first.
     memory: Range,
     /// Bytes of that which were touched at first.
     touched: usize,
-    /// Bytes that its calls hold, among those that it has.
-    calls: AtomicUsize,
-    /// Bytes that it had when all that it had grown by was found touched.
+    /// Of what it has now, what its calls hold and its tables have grown by.
+    elsewhere: AtomicUsize,
+    /// Bytes of the rest when all that it had grown by was found touched.
     filled: AtomicUsize,
     /// Bytes that a plugin which is being put into it has grown it by though they were not there; [`NOBODY`]: none is.
     joined: AtomicUsize,
@@ -77,7 +77,7 @@ impl Entry {
             now: AtomicUsize::new(bytes),
             memory,
             touched,
-            calls: AtomicUsize::new(calls),
+            elsewhere: AtomicUsize::new(calls),
             filled: AtomicUsize::new(bytes.saturating_sub(calls)),
             joined: AtomicUsize::new(NOBODY),
         });
@@ -111,9 +111,9 @@ impl Entry {
         taken
     }
 
-    /// Of what it grew by, its calls hold so many bytes more.
-    pub fn lend(&self, more: usize) {
-        self.calls.fetch_add(more, Ordering::Relaxed);
+    /// So much of what it grew by is not in its memory.
+    pub fn is_elsewhere(&self, more: usize) {
+        self.elsewhere.fetch_add(more, Ordering::Relaxed);
     }
 
     /// A plugin is put into it: what it grows by meanwhile it takes as one that starts does.
@@ -124,23 +124,25 @@ impl Entry {
     /// Its calls hold so many bytes less: others may have them.
     pub fn shrink(&self, less: usize) {
         self.now.fetch_sub(less, Ordering::Relaxed);
-        self.calls.fetch_sub(less, Ordering::Relaxed);
+        self.elsewhere.fetch_sub(less, Ordering::Relaxed);
         give(&ROOM, less);
     }
 
-    /// What it has grown its memory by and not touched: it may touch that without asking.
+    /// What it has grown its memory by and not touched, beyond as much as it has touched: it may touch that without asking. As much again is
+    /// what allocators that double their heap have, who touch it little by little, or never.
     fn owed(&self) -> usize {
-        let has = self.now.load(Ordering::Relaxed).saturating_sub(self.calls.load(Ordering::Relaxed));
+        let has = self.now.load(Ordering::Relaxed).saturating_sub(self.elsewhere.load(Ordering::Relaxed));
         if has <= self.filled.load(Ordering::Relaxed) {
             return 0;
         }
         let grown = has.saturating_sub(self.own_at_first);
         let memory = Range { length: self.memory.length.saturating_add(grown), ..self.memory };
-        let owed = grown.saturating_sub(memory.touched().saturating_sub(self.touched));
-        if owed == 0 {
+        let touched = memory.touched();
+        let untouched = grown.saturating_sub(touched.saturating_sub(self.touched));
+        if untouched == 0 {
             self.filled.store(has, Ordering::Relaxed);
         }
-        owed
+        untouched.saturating_sub(touched)
     }
 
     fn grown(&self) -> usize {

@@ -124,6 +124,13 @@ impl Account {
         matches!(*self.where_told(), Told::Made(_))
     }
 
+    /// So much of what was counted last is not in its memory.
+    fn is_elsewhere(&self, bytes: usize) {
+        if let Told::Census(entry) = &*self.where_told() {
+            entry.is_elsewhere(bytes);
+        }
+    }
+
     /// Whether memory is there for so many bytes more; then they are counted.
     fn is_there(&self, more: usize) -> bool {
         match &mut *self.where_told() {
@@ -141,9 +148,7 @@ impl Bound for Account {
             return Err(NoRoom);
         }
         self.calls.fetch_add(bytes, Relaxed);
-        if let Told::Census(entry) = &*self.where_told() {
-            entry.lend(bytes);
-        }
+        self.is_elsewhere(bytes);
         Ok(())
     }
 
@@ -317,7 +322,11 @@ impl ResourceLimiter for Limiter {
             return Ok(self.deny(Denial::Table));
         }
         let declared = current == 0 && desired * ENTRY <= SMALL_TABLE && self.account.is_made();
-        Ok(self.grow(current * ENTRY, desired * ENTRY, declared))
+        let grows = self.grow(current * ENTRY, desired * ENTRY, declared);
+        if grows {
+            self.account.is_elsewhere(desired.saturating_sub(current) * ENTRY);
+        }
+        Ok(grows)
     }
 }
 
