@@ -53,6 +53,9 @@ pub struct Entry {
 
 const NOBODY: usize = usize::MAX;
 
+/// Bytes by which a machine grows before it is looked at what it has touched of them: most grow by little, and touch it at once.
+const UNSEEN: usize = 1 << 20;
+
 /// Bytes by which machines may grow until memory is looked at again.
 static ROOM: AtomicUsize = AtomicUsize::new(usize::MAX);
 
@@ -97,7 +100,7 @@ impl Entry {
     #[must_use]
     pub fn grow(&self, more: usize) -> bool {
         let taken = match self.joined.load(Ordering::Relaxed) {
-            NOBODY => take(&ROOM, more),
+            NOBODY => take_beside(&ROOM, more, self.owes(more)),
             _ if starts::take_both(more) => true,
             joined if starts::is_little(joined, more) => {
                 self.joined.store(joined + more, Ordering::Relaxed);
@@ -128,11 +131,12 @@ impl Entry {
         give(&ROOM, less);
     }
 
-    /// What it has grown its memory by and not touched, beyond as much as it has touched: it may touch that without asking. As much again is
-    /// what allocators that double their heap have, who touch it little by little, or never.
-    fn owed(&self) -> usize {
+    /// What it has grown its memory by and not touched, beyond as much as it has touched, where it is to grow by more: it may touch that
+    /// without asking. As much again is what allocators that double their heap have, who touch it little by little, or never.
+    fn owes(&self, more: usize) -> usize {
         let has = self.now.load(Ordering::Relaxed).saturating_sub(self.elsewhere.load(Ordering::Relaxed));
-        if has <= self.filled.load(Ordering::Relaxed) {
+        let since = has.saturating_sub(self.filled.load(Ordering::Relaxed));
+        if since.saturating_add(more) <= UNSEEN || ROOM.load(Ordering::Relaxed) == usize::MAX {
             return 0;
         }
         let grown = has.saturating_sub(self.own_at_first);
@@ -153,9 +157,15 @@ impl Entry {
 
 /// Takes so many bytes of what is allowed, if there are as many.
 fn take(room: &AtomicUsize, more: usize) -> bool {
+    take_beside(room, more, 0)
+}
+
+/// Takes so many bytes of what is allowed, if there are as many beside what is owed.
+fn take_beside(room: &AtomicUsize, more: usize, owed: usize) -> bool {
     let taken = room.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |room| match room {
         usize::MAX => Some(room),
-        _ => room.checked_sub(more),
+        _ if room.saturating_sub(owed) < more => None,
+        _ => Some(room - more),
     });
     taken.is_ok()
 }
@@ -183,15 +193,14 @@ pub struct Before {
     growth: usize,
     starts: usize,
     storage: usize,
-    /// What machines have taken and not touched yet: who measures does not find it.
+    /// What machines that start have taken and not touched yet: who measures does not find it.
     owed: usize,
 }
 
 /// Memory is about to be looked at: what is taken from now on the look may not find.
 #[must_use]
 pub fn before_look() -> Before {
-    let serving = entries().iter().map(|entry| entry.owed()).fold(0, usize::saturating_add);
-    let owed = starts::owed().saturating_add(serving);
+    let owed = starts::owed();
     let now = |room: &AtomicUsize| room.load(Ordering::Relaxed);
     Before { growth: now(&ROOM), starts: starts::left(), storage: now(&STORABLE), owed }
 }
@@ -294,17 +303,16 @@ pub(crate) fn unstore(bytes: usize) {
     give(&STORABLE, bytes);
 }
 
-/// Those that serve. The kernel is asked of each, for which none waits that is to be entered.
-fn entries() -> Vec<Arc<Entry>> {
-    let entries = ENTRIES.lock().unwrap_or_else(PoisonError::into_inner);
-    entries.iter().filter_map(Weak::upgrade).collect()
-}
-
 /// The machine that has grown most since it was started; `None` where all of them together have grown by less than `worth`
 /// bytes: what is given back then helps nobody.
 #[must_use]
 pub fn most_grown(worth: u64) -> Option<Number> {
-    let grown: Vec<_> = entries().iter().map(|entry| (entry.grown(), entry.number)).collect();
+    let entries: Vec<_> = {
+        let entries = ENTRIES.lock().unwrap_or_else(PoisonError::into_inner);
+        entries.iter().filter_map(Weak::upgrade).collect()
+    };
+    // Not while machines wait to be entered: the kernel is asked.
+    let grown: Vec<_> = entries.iter().map(|entry| (entry.grown(), entry.number)).collect();
     let all: usize = grown.iter().map(|(grown, _)| grown).sum();
     let most = grown.into_iter().max_by_key(|(grown, _)| *grown).filter(|(grown, _)| *grown > 0);
     most.filter(|_| all as u64 >= worth).map(|(_, number)| number)
