@@ -334,6 +334,13 @@ fn alone<'a>(node: Cursor<'a, '_>, name: &str) -> Option<&'a str> {
     text(value).filter(|_| text(key) == Some(name))
 }
 
+/// The name of the message that is written here as Envoy writes one (`Any`), without its package; empty: it is no name.
+fn any<'a>(node: Cursor<'a, '_>) -> Option<&'a str> {
+    let text = |node: Cursor<'a, '_>| node.scalar(false, || "text".into()).ok();
+    let (_, message) = node.entries().ok()?.find(|(key, _)| text(*key) == Some("@type"))?;
+    Some(text(message).and_then(|url| url.rsplit('.').next()).unwrap_or_default())
+}
+
 impl FromNode for Structured {
     fn from_node(node: Cursor<'_, '_>) -> Result<Self, Failure> {
         if node.is_scalar() {
@@ -348,7 +355,21 @@ impl FromNode for Structured {
                         .to_owned(),
                 )),
             },
-            None => node.json().map(|text| Self(text.into_bytes())),
+            None => {
+                // First, since it counts how much is looked at.
+                let json = node.json()?;
+                let Some(message) = any(node) else { return Ok(Self(json.into_bytes())) };
+                let remedy = match message {
+                    "StringValue" => "write the text of its `value` itself",
+                    "BytesValue" => "write its `value` as `{ base64: … }`",
+                    "Struct" => "write the mapping under its `value` itself",
+                    _ => "write the bytes that it is serialized to as `{ base64: … }`",
+                };
+                Err(Failure(format!(
+                    "a mapping with `@type` is a message of Envoy's, which is not read: {remedy}; JSON that has an `@type` of \
+                     its own is written as text, in quotes"
+                )))
+            }
         }
     }
 }
