@@ -154,7 +154,7 @@ pub(crate) struct WasmLimits {
     /// CPU time of each step of a machine's start: the module's own start functions, then `proxy_on_context_create`, `proxy_on_vm_start` and `proxy_on_configure`; and as much again for each 256 KiB of configuration, or whatever else, that it is handed there, up to five times. 500ms: Go's runtime sets itself up.
     pub start: Text<Period>,
     /// Linear memories and tables of one machine; each worker has one. What its calls hold may be as much again: requests and messages until they are written (half of it), answers until they are read. 64MiB: several times what filters use. Where the cgroup's memory is short it has less: growth is denied and calls are refused, or the machine that has grown most is started again.
-    pub memory: Text<Bytes<65_536, { u32::MAX }>>,
+    pub memory: Text<Bytes<65_536, { 1 << 30 }>>,
     /// Calls to clusters under way at once, on each worker; one more is refused the guest (InternalFailure), which many answer by a trap, and so is what finds no room in `memory`; a gRPC stream whose message finds none ends with status 8, logged once. 1024: what Envoy's circuit breaker lets through.
     pub calls: Text<Int<0, 100_000>>,
     /// Bytes of an answer to a call. 1MiB: it is held in memory whole.
