@@ -57,7 +57,13 @@ impl Filters {
         let mut unused: Vec<_> = self.known.iter().filter(|(_, known)| !known.used).collect();
         unused.sort_by_key(|(_, known)| known.place);
         for (name, known) in unused.into_iter().filter(|(_, known)| known.service.is_none()) {
-            cx.warn(known.place, format!("no listener or route uses the filter {name:?}"));
+            let remedy = match self.all[known.index].kind {
+                FilterKind::Wasm(_) => {
+                    ", which runs on each worker all the same; if it is meant to, write `wasm.service: true`"
+                }
+                _ => "",
+            };
+            cx.warn(known.place, format!("no listener or route uses the filter {name:?}{remedy}"));
         }
         for at in self.known.values().filter(|known| known.used).filter_map(|known| known.service) {
             cx.error(at, "a service is in no chain, and a listener or route names it; remove this, or its name there");
