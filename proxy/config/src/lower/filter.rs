@@ -185,7 +185,7 @@ impl Filters {
                 }
                 continue;
             }
-            good &= self.change(cx, filter, place, &mut chain, route).is_some();
+            good &= self.change(cx, filter, place, (listener, &mut chain), route).is_some();
         }
         let chain: Chain = chain.into_iter().flatten().collect();
         self.used(&chain);
@@ -198,7 +198,7 @@ impl Filters {
         cx: &mut Lowering<'_, '_>,
         filter: document::Filter,
         place: Place,
-        chain: &mut Vec<Option<FilterIndex>>,
+        (listener, chain): (&[FilterIndex], &mut Vec<Option<FilterIndex>>),
         route: &Name,
     ) -> Option<()> {
         for (name, at) in [("fail", filter.fail.place()), ("body_buffer", filter.body_buffer.place())] {
@@ -212,10 +212,15 @@ impl Filters {
         let disabled = if filter.disabled.is_written() { filter.disabled.take()? } else { false };
         if disabled {
             let Some(here) = here else {
-                cx.error(
-                    place,
-                    format!("the listener has no filter {} to be disabled; remove this", quoted(name.as_str())),
-                );
+                let name = quoted(name.as_str());
+                let wrong = if listener.contains(&found) {
+                    format!(
+                        "this route has said of the filter {name} already what is different here; keep one of the two"
+                    )
+                } else {
+                    format!("the listener has no filter {name} to be disabled; remove this")
+                };
+                cx.error(place, wrong);
                 return None;
             };
             chain[here] = None;
