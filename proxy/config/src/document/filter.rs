@@ -154,7 +154,7 @@ pub(crate) struct WasmLimits {
     /// CPU time of each step of a machine's start: the module's own start functions, then `proxy_on_context_create`, `proxy_on_vm_start` and `proxy_on_configure`; and as much again for each 256 KiB of configuration, or whatever else, that it is handed there, up to five times. 500ms: Go's runtime sets itself up.
     pub start: Text<Period>,
     /// Linear memories and tables of one machine; each worker has one. What its calls hold may be as much again: requests and messages until they are written (half of it), answers until they are read. 64MiB: several times what filters use. Where the cgroup's memory is short it has less: growth is denied and calls are refused, or the machine that has grown most is started again.
-    pub memory: Text<Bytes<65_536, { u32::MAX }>>,
+    pub memory: Text<Bytes<65_536, { 1 << 30 }>>,
     /// Calls to clusters under way at once, on each worker; one more is refused the guest (InternalFailure), which many answer by a trap, and so is what finds no room in `memory`; a gRPC stream whose message finds none ends with status 8, logged once. 1024: what Envoy's circuit breaker lets through.
     pub calls: Text<Int<0, 100_000>>,
     /// Bytes of an answer to a call. 1MiB: it is held in memory whole.
@@ -334,6 +334,13 @@ fn alone<'a>(node: Cursor<'a, '_>, name: &str) -> Option<&'a str> {
     text(value).filter(|_| text(key) == Some(name))
 }
 
+/// The name of the message that is written here as Envoy writes one (`Any`), without its package; empty: it is no name.
+fn any<'a>(node: Cursor<'a, '_>) -> Option<&'a str> {
+    let text = |node: Cursor<'a, '_>| node.scalar(false, || "text".into()).ok();
+    let (_, message) = node.entries().ok()?.find(|(key, _)| text(*key) == Some("@type"))?;
+    Some(text(message).and_then(|url| url.rsplit('.').next()).unwrap_or_default())
+}
+
 impl FromNode for Structured {
     fn from_node(node: Cursor<'_, '_>) -> Result<Self, Failure> {
         if node.is_scalar() {
@@ -348,7 +355,21 @@ impl FromNode for Structured {
                         .to_owned(),
                 )),
             },
-            None => node.json().map(|text| Self(text.into_bytes())),
+            None => {
+                // First, since it counts how much is looked at.
+                let json = node.json()?;
+                let Some(message) = any(node) else { return Ok(Self(json.into_bytes())) };
+                let remedy = match message {
+                    "StringValue" => "write the text of its `value` itself",
+                    "BytesValue" => "write its `value` as `{ base64: … }`",
+                    "Struct" => "write the mapping under its `value` itself",
+                    _ => "write the bytes that it is serialized to as `{ base64: … }`",
+                };
+                Err(Failure(format!(
+                    "a mapping with `@type` is a message of Envoy's, which is not read: {remedy}; JSON that has an `@type` of \
+                     its own is written as text, in quotes"
+                )))
+            }
         }
     }
 }

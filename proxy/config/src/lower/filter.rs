@@ -57,7 +57,13 @@ impl Filters {
         let mut unused: Vec<_> = self.known.iter().filter(|(_, known)| !known.used).collect();
         unused.sort_by_key(|(_, known)| known.place);
         for (name, known) in unused.into_iter().filter(|(_, known)| known.service.is_none()) {
-            cx.warn(known.place, format!("no listener or route uses the filter {name:?}"));
+            let remedy = match self.all[known.index].kind {
+                FilterKind::Wasm(_) => {
+                    ", which runs on each worker all the same; if it is meant to, write `wasm.service: true`"
+                }
+                _ => "",
+            };
+            cx.warn(known.place, format!("no listener or route uses the filter {name:?}{remedy}"));
         }
         for at in self.known.values().filter(|known| known.used).filter_map(|known| known.service) {
             cx.error(at, "a service is in no chain, and a listener or route names it; remove this, or its name there");
@@ -179,7 +185,7 @@ impl Filters {
                 }
                 continue;
             }
-            good &= self.change(cx, filter, place, &mut chain, route).is_some();
+            good &= self.change(cx, filter, place, (listener, &mut chain), route).is_some();
         }
         let chain: Chain = chain.into_iter().flatten().collect();
         self.used(&chain);
@@ -192,7 +198,7 @@ impl Filters {
         cx: &mut Lowering<'_, '_>,
         filter: document::Filter,
         place: Place,
-        chain: &mut Vec<Option<FilterIndex>>,
+        (listener, chain): (&[FilterIndex], &mut Vec<Option<FilterIndex>>),
         route: &Name,
     ) -> Option<()> {
         for (name, at) in [("fail", filter.fail.place()), ("body_buffer", filter.body_buffer.place())] {
@@ -206,10 +212,15 @@ impl Filters {
         let disabled = if filter.disabled.is_written() { filter.disabled.take()? } else { false };
         if disabled {
             let Some(here) = here else {
-                cx.error(
-                    place,
-                    format!("the listener has no filter {} to be disabled; remove this", quoted(name.as_str())),
-                );
+                let name = quoted(name.as_str());
+                let wrong = if listener.contains(&found) {
+                    format!(
+                        "this route has said of the filter {name} already what is different here; keep one of the two"
+                    )
+                } else {
+                    format!("the listener has no filter {name} to be disabled; remove this")
+                };
+                cx.error(place, wrong);
                 return None;
             };
             chain[here] = None;

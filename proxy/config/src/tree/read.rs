@@ -222,10 +222,36 @@ impl<'a, 't> Iterator for Fields<'a, 't, '_> {
             if let Some(index) = self.known.iter().position(|name| name == text) {
                 return Some((index, value));
             }
-            let guess = nearest(text, self.known.iter().copied());
-            let guess = guess.map_or(String::new(), |guess| format!(" did you mean {guess:?}?"));
+            let remedy = of_envoy(text, self.known).map(|remedy| format!(" {remedy};"));
+            let guess = || nearest(text, self.known.iter().copied()).map(|guess| format!(" did you mean {guess:?}?"));
+            let guess = remedy.or_else(guess).unwrap_or_default();
             let known = self.known.join(", ");
             key.sink.add(key.place, format!("unknown field {}:{guess} known fields: {known}", quoted(text)));
         }
     }
+}
+
+/// What is to be done about a field of Envoy's, among those `known`.
+fn of_envoy(name: &str, known: &[&str]) -> Option<&'static str> {
+    match name {
+        "static_resources" | "typed_config" | "@type" => {
+            return Some("Envoy's configuration is not read: filters/README.md has its fields one by one");
+        }
+        // Other structures than a filter and its `wasm` have nothing to do with these.
+        _ if !known.contains(&"wasm") && !known.contains(&"root_id") => return None,
+        _ => {}
+    }
+    Some(match name {
+        "vm_config" => {
+            "what Envoy has in it stands in `wasm` itself, its `configuration` as `vm_configuration`, its `code` as `file`, \
+             `inline` or `url`"
+        }
+        "code" => "write `wasm.file`, `wasm.inline` or `wasm.url`",
+        "root_id" => "write `wasm.root_id`",
+        "runtime" => "there is one runtime; remove this",
+        "fail_open" | "failure_policy" => {
+            "write `fail: open` beside the filter's `name`, or `fail: closed`, which is the default"
+        }
+        _ => return None,
+    })
 }
