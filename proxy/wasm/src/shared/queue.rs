@@ -55,6 +55,8 @@ struct Store {
     last: u32,
     /// Messages of all queues of which nobody was told.
     untold: usize,
+    /// The queue of which one was told last that had waited.
+    turn: u32,
 }
 
 /// A vm_id's queues together. Shared by its queues, so that a message needs no look-up for it; written under the store's lock.
@@ -68,16 +70,23 @@ struct Its {
 }
 
 impl Store {
-    /// Tells whoever has room for it of what nobody was told of.
+    /// Tells whoever has room for it of what nobody was told of: of one message of each queue in turn, so that none waits for another that is filled
+    /// faster than emptied.
     fn tell_rest(&mut self) {
         if self.untold == 0 {
             return;
         }
-        for (id, queue) in &mut self.queues {
-            while queue.untold > 0 && queue.tell(*id) {
-                queue.untold -= 1;
-                self.untold -= 1;
-            }
+        let mut behind: Vec<_> = self.queues.iter().filter(|(_, queue)| queue.untold > 0).map(|(id, _)| *id).collect();
+        behind.sort_unstable_by_key(|id| id.wrapping_sub(self.turn).wrapping_sub(1));
+        while !behind.is_empty() {
+            behind.retain(|id| {
+                let Some(queue) = self.queues.get_mut(id).filter(|queue| queue.untold > 0) else { return false };
+                let told = queue.tell(*id);
+                if told {
+                    (queue.untold, self.untold, self.turn) = (queue.untold - 1, self.untold - 1, *id);
+                }
+                told
+            });
         }
     }
 }
@@ -363,6 +372,27 @@ mod tests {
             assert_eq!(queues.dequeue(id).as_deref(), Ok(&number.to_le_bytes()[..]), "in order");
             let left = MOST_ITEMS - number - 1;
             assert!(room() <= FEW.max(4 * left), "{} places for {left}", room());
+        }
+    }
+
+    #[test]
+    fn a_queue_that_is_filled_faster_than_emptied_keeps_no_other_from_being_told() {
+        for full in 0..2 {
+            let queues = Queues::default();
+            let (ready, mut told) = mpsc::channel(2);
+            let ids = [b"q", b"r"].map(|name| queues.register("v", name, 1, &ready).unwrap());
+            let mut tells = [0, 0];
+            for _ in 0..20 {
+                (0..3).for_each(|_| queues.enqueue(ids[full], b"a").unwrap());
+                queues.enqueue(ids[1 - full], b"a").unwrap();
+                for _ in 0..2 {
+                    if let Ok(Ready { queue, .. }) = told.try_recv() {
+                        tells[usize::from(queue == ids[1])] += 1;
+                        queues.tell_rest();
+                    }
+                }
+            }
+            assert!(tells[1 - full] >= 15, "{tells:?}");
         }
     }
 
