@@ -100,7 +100,8 @@ impl Entry {
     #[must_use]
     pub fn grow(&self, more: usize) -> bool {
         let taken = match self.joined.load(Ordering::Relaxed) {
-            NOBODY => take_beside(&ROOM, more, self.owes(more)),
+            // That is half of what is free.
+            NOBODY => take_beside(&ROOM, more, self.owes(more) / 2),
             _ if starts::take_both(more) => true,
             joined if starts::is_little(joined, more) => {
                 self.joined.store(joined + more, Ordering::Relaxed);
