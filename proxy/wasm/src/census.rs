@@ -53,9 +53,6 @@ pub struct Entry {
 
 const NOBODY: usize = usize::MAX;
 
-/// Bytes by which a machine grows before it is looked at what it has touched of them: most grow by little, and touch it at once.
-const UNSEEN: usize = 1 << 20;
-
 /// Bytes by which machines may grow until memory is looked at again.
 static ROOM: AtomicUsize = AtomicUsize::new(usize::MAX);
 
@@ -96,12 +93,26 @@ impl Entry {
         self.number
     }
 
-    /// It is to have so many bytes more. `false`: there is no memory for that, and it has what it had.
+    /// It is to have so many bytes more of memory or tables. `false`: there is no memory for that, and it has what it had.
     #[must_use]
     pub fn grow(&self, more: usize) -> bool {
+        // What there is to grow by is half of what is free.
+        self.takes(more, || self.owes(more) / 2)
+    }
+
+    /// Its calls are to hold so many bytes more. `false`: there is no memory for that.
+    #[must_use]
+    pub fn lend(&self, more: usize) -> bool {
+        let taken = self.takes(more, || 0);
+        if taken {
+            self.is_elsewhere(more);
+        }
+        taken
+    }
+
+    fn takes(&self, more: usize, owes: impl FnOnce() -> usize) -> bool {
         let taken = match self.joined.load(Ordering::Relaxed) {
-            // That is half of what is free.
-            NOBODY => take_beside(&ROOM, more, self.owes(more) / 2),
+            NOBODY => take_beside(&ROOM, more, owes()),
             _ if starts::take_both(more) => true,
             joined if starts::is_little(joined, more) => {
                 self.joined.store(joined + more, Ordering::Relaxed);
@@ -115,7 +126,7 @@ impl Entry {
         taken
     }
 
-    /// So much of what it grew by is not in its memory.
+    /// So much of what it has grown by is not in its memory.
     pub fn is_elsewhere(&self, more: usize) {
         self.elsewhere.fetch_add(more, Ordering::Relaxed);
     }
@@ -133,11 +144,14 @@ impl Entry {
     }
 
     /// What it has grown its memory by and not touched, beyond as much as it has touched, where it is to grow by more: it may touch that
-    /// without asking. As much again is what allocators that double their heap have, who touch it little by little, or never.
+    /// without asking. As much again is what allocators that double their heap have, who touch it little by little, or never. The kernel is
+    /// asked only where it matters.
     fn owes(&self, more: usize) -> usize {
         let has = self.now.load(Ordering::Relaxed).saturating_sub(self.elsewhere.load(Ordering::Relaxed));
-        let since = has.saturating_sub(self.filled.load(Ordering::Relaxed));
-        if since.saturating_add(more) <= UNSEEN || ROOM.load(Ordering::Relaxed) == usize::MAX {
+        // At most: what it had then was touched.
+        let untouched = has.saturating_sub(self.filled.load(Ordering::Relaxed));
+        let room = ROOM.load(Ordering::Relaxed);
+        if room < more || room - more >= untouched / 2 {
             return 0;
         }
         let grown = has.saturating_sub(self.own_at_first);

@@ -131,12 +131,12 @@ impl Account {
         }
     }
 
-    /// Whether memory is there for so many bytes more; then they are counted.
-    fn is_there(&self, more: usize) -> bool {
+    /// Whether memory is there for so many bytes more; then they are counted, `of` one that serves by that.
+    fn is_there(&self, more: usize, of: fn(&Entry, usize) -> bool) -> bool {
         match &mut *self.where_told() {
             Told::Nowhere => true,
             Told::Made(taker) | Told::Starting(taker) => taker.take(more),
-            Told::Census(entry) => entry.grow(more),
+            Told::Census(entry) => of(entry, more),
         }
     }
 }
@@ -144,11 +144,10 @@ impl Account {
 impl Bound for Account {
     fn take(&self, bytes: usize, what: Holds) -> Result<(), NoRoom> {
         let calls = self.calls.load(Relaxed).saturating_add(bytes);
-        if calls > self.most(what) || !self.is_there(bytes) {
+        if calls > self.most(what) || !self.is_there(bytes, Entry::lend) {
             return Err(NoRoom);
         }
         self.calls.fetch_add(bytes, Relaxed);
-        self.is_elsewhere(bytes);
         Ok(())
     }
 
@@ -289,7 +288,7 @@ impl Limiter {
         if self.account.own.load(Relaxed).saturating_add(more) > self.account.most {
             return self.deny(Denial::Most);
         }
-        if !declared && !self.account.is_there(more) {
+        if !declared && !self.account.is_there(more, Entry::grow) {
             self.short = true;
             return self.deny(Denial::Short);
         }
