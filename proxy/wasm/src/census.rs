@@ -36,17 +36,11 @@ pub struct Number(u64);
 pub struct Entry {
     number: Number,
     at_first: usize,
-    /// Of that, what is in its memory and its tables.
-    own_at_first: usize,
     now: AtomicUsize,
     /// Its memory as it was at first.
     memory: Range,
     /// Bytes of that which were touched at first.
     touched: usize,
-    /// Of what it has now, what its calls hold and its tables have grown by.
-    elsewhere: AtomicUsize,
-    /// Bytes of the rest when all that it had grown by was found touched.
-    filled: AtomicUsize,
     /// Bytes that a plugin which is being put into it has grown it by though they were not there; [`NOBODY`]: none is.
     joined: AtomicUsize,
 }
@@ -62,10 +56,9 @@ static STORABLE: AtomicUsize = AtomicUsize::new(usize::MAX);
 static ENTRIES: Mutex<Vec<Weak<Entry>>> = Mutex::new(Vec::new());
 
 impl Entry {
-    /// Enters a machine that has been started and has so many bytes, of which its calls hold so many, and with its memory among them. It
-    /// leaves when this is dropped.
+    /// Enters a machine that has been started and has so many bytes, with its memory among them. It leaves when this is dropped.
     #[must_use]
-    pub fn new(bytes: usize, calls: usize, memory: Range) -> Arc<Self> {
+    pub fn new(bytes: usize, memory: Range) -> Arc<Self> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let number = Number(NEXT.fetch_add(1, Ordering::Relaxed));
         // Where nobody counts nobody will ask.
@@ -73,12 +66,9 @@ impl Entry {
         let entry = Arc::new(Self {
             number,
             at_first: bytes,
-            own_at_first: bytes.saturating_sub(calls),
             now: AtomicUsize::new(bytes),
             memory,
             touched,
-            elsewhere: AtomicUsize::new(calls),
-            filled: AtomicUsize::new(bytes.saturating_sub(calls)),
             joined: AtomicUsize::new(NOBODY),
         });
         let mut entries = ENTRIES.lock().unwrap_or_else(PoisonError::into_inner);
@@ -93,26 +83,11 @@ impl Entry {
         self.number
     }
 
-    /// It is to have so many bytes more of memory or tables. `false`: there is no memory for that, and it has what it had.
+    /// It is to have so many bytes more. `false`: there is no memory for that, and it has what it had.
     #[must_use]
     pub fn grow(&self, more: usize) -> bool {
-        // What there is to grow by is half of what is free.
-        self.takes(more, || self.owes(more) / 2)
-    }
-
-    /// Its calls are to hold so many bytes more. `false`: there is no memory for that.
-    #[must_use]
-    pub fn lend(&self, more: usize) -> bool {
-        let taken = self.takes(more, || 0);
-        if taken {
-            self.is_elsewhere(more);
-        }
-        taken
-    }
-
-    fn takes(&self, more: usize, owes: impl FnOnce() -> usize) -> bool {
         let taken = match self.joined.load(Ordering::Relaxed) {
-            NOBODY => take_beside(&ROOM, more, owes()),
+            NOBODY => take(&ROOM, more),
             _ if starts::take_both(more) => true,
             joined if starts::is_little(joined, more) => {
                 self.joined.store(joined + more, Ordering::Relaxed);
@@ -126,42 +101,15 @@ impl Entry {
         taken
     }
 
-    /// So much of what it has grown by is not in its memory.
-    pub fn is_elsewhere(&self, more: usize) {
-        self.elsewhere.fetch_add(more, Ordering::Relaxed);
-    }
-
     /// A plugin is put into it: what it grows by meanwhile it takes as one that starts does.
     pub fn is_joined(&self, joined: bool) {
         self.joined.store(if joined { 0 } else { NOBODY }, Ordering::Relaxed);
     }
 
-    /// Its calls hold so many bytes less: others may have them.
+    /// It has so many bytes less: others may have them.
     pub fn shrink(&self, less: usize) {
         self.now.fetch_sub(less, Ordering::Relaxed);
-        self.elsewhere.fetch_sub(less, Ordering::Relaxed);
         give(&ROOM, less);
-    }
-
-    /// What it has grown its memory by and not touched, beyond as much as it has touched, where it is to grow by more: it may touch that
-    /// without asking. As much again is what allocators that double their heap have, who touch it little by little, or never. The kernel is
-    /// asked only where it matters.
-    fn owes(&self, more: usize) -> usize {
-        let has = self.now.load(Ordering::Relaxed).saturating_sub(self.elsewhere.load(Ordering::Relaxed));
-        // At most: what it had then was touched.
-        let untouched = has.saturating_sub(self.filled.load(Ordering::Relaxed));
-        let room = ROOM.load(Ordering::Relaxed);
-        if room < more || room - more >= untouched / 2 {
-            return 0;
-        }
-        let grown = has.saturating_sub(self.own_at_first);
-        let memory = Range { length: self.memory.length.saturating_add(grown), ..self.memory };
-        let touched = memory.touched();
-        let untouched = grown.saturating_sub(touched.saturating_sub(self.touched));
-        if untouched == 0 {
-            self.filled.store(has, Ordering::Relaxed);
-        }
-        untouched.saturating_sub(touched)
     }
 
     fn grown(&self) -> usize {
@@ -172,15 +120,9 @@ impl Entry {
 
 /// Takes so many bytes of what is allowed, if there are as many.
 fn take(room: &AtomicUsize, more: usize) -> bool {
-    take_beside(room, more, 0)
-}
-
-/// Takes so many bytes of what is allowed, if there are as many beside what is owed.
-fn take_beside(room: &AtomicUsize, more: usize, owed: usize) -> bool {
     let taken = room.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |room| match room {
         usize::MAX => Some(room),
-        _ if room.saturating_sub(owed) < more => None,
-        _ => Some(room - more),
+        _ => room.checked_sub(more),
     });
     taken.is_ok()
 }

@@ -144,13 +144,13 @@ impl Thresholds {
         allowed.max(usage.limit / 32)
     }
 
-    /// Bytes by which machines of filters may grow until memory is looked at again: half of what is free below a sixty-fourth of the limit
-    /// before where [`Pressure::Refuse`] begins, so that they alone never bring it about, nor with what a few clients need. What is beyond is
-    /// the kernel's margin, for what it takes itself meanwhile.
+    /// Bytes by which machines of filters may grow until memory is looked at again: half of what is free below a sixty-fourth of the limit, a
+    /// MiB at most, before where [`Pressure::Refuse`] begins, so that they alone never bring it about, nor with what a few clients need. What
+    /// is beyond is the kernel's margin, for what it takes itself meanwhile.
     #[must_use]
     pub fn growth(self, usage: Usage) -> u64 {
         let line = (u128::from(usage.limit) * u128::from(self.refuse) / 100) as u64;
-        line.saturating_sub(usage.limit / 64).saturating_sub(usage.used) / 2
+        line.saturating_sub((usage.limit / 64).min(1 << 20)).saturating_sub(usage.used) / 2
     }
 
     /// Bytes that machines of filters which start beside others that serve may take until memory is looked at again: what is free below a

@@ -246,6 +246,8 @@ fn filters_may_grow_to_where_others_are_refused_and_are_given_back_before_where_
     let thresholds = Thresholds { shrink: 85, refuse: 95 };
     let growth = |used| thresholds.growth(at(used));
     assert_eq!((growth(200), growth(933), growth(934), growth(u64::MAX)), (367, 1, 0, 0));
+    let large = thresholds.growth(Usage { used: 0, limit: 1 << 30 });
+    assert_eq!(large, ((1 << 30) * 95 / 100 - (1 << 20)) / 2, "what clients need does not grow with the container");
     let given = |shrink, refuse, used| Thresholds { shrink, refuse }.must_give_back(at(used));
     assert!(!given(85, 95, 919) && given(85, 95, 920));
     assert!(!given(95, 96, 949) && given(95, 96, 950), "connections at rest are closed first");

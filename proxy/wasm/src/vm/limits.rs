@@ -124,19 +124,12 @@ impl Account {
         matches!(*self.where_told(), Told::Made(_))
     }
 
-    /// So much of what was counted last is not in its memory.
-    fn is_elsewhere(&self, bytes: usize) {
-        if let Told::Census(entry) = &*self.where_told() {
-            entry.is_elsewhere(bytes);
-        }
-    }
-
-    /// Whether memory is there for so many bytes more; then they are counted, `of` one that serves by that.
-    fn is_there(&self, more: usize, of: fn(&Entry, usize) -> bool) -> bool {
+    /// Whether memory is there for so many bytes more; then they are counted.
+    fn is_there(&self, more: usize) -> bool {
         match &mut *self.where_told() {
             Told::Nowhere => true,
             Told::Made(taker) | Told::Starting(taker) => taker.take(more),
-            Told::Census(entry) => of(entry, more),
+            Told::Census(entry) => entry.grow(more),
         }
     }
 }
@@ -144,7 +137,7 @@ impl Account {
 impl Bound for Account {
     fn take(&self, bytes: usize, what: Holds) -> Result<(), NoRoom> {
         let calls = self.calls.load(Relaxed).saturating_add(bytes);
-        if calls > self.most(what) || !self.is_there(bytes, Entry::lend) {
+        if calls > self.most(what) || !self.is_there(bytes) {
             return Err(NoRoom);
         }
         self.calls.fetch_add(bytes, Relaxed);
@@ -200,7 +193,7 @@ impl Limiter {
 
     /// The machine serves: from now on it is told elsewhere how large it is. `memory`: where its linear memory is.
     pub fn enter(&mut self, memory: Range) -> Number {
-        let entry = Entry::new(self.account.total(), self.account.calls.load(Relaxed), memory);
+        let entry = Entry::new(self.account.total(), memory);
         let number = entry.number();
         let before = mem::replace(&mut *self.account.where_told(), Told::Census(entry));
         if let Told::Starting(mut taker) = before {
@@ -288,7 +281,7 @@ impl Limiter {
         if self.account.own.load(Relaxed).saturating_add(more) > self.account.most {
             return self.deny(Denial::Most);
         }
-        if !declared && !self.account.is_there(more, Entry::grow) {
+        if !declared && !self.account.is_there(more) {
             self.short = true;
             return self.deny(Denial::Short);
         }
@@ -321,11 +314,7 @@ impl ResourceLimiter for Limiter {
             return Ok(self.deny(Denial::Table));
         }
         let declared = current == 0 && desired * ENTRY <= SMALL_TABLE && self.account.is_made();
-        let grows = self.grow(current * ENTRY, desired * ENTRY, declared);
-        if grows {
-            self.account.is_elsewhere(desired.saturating_sub(current) * ENTRY);
-        }
-        Ok(grows)
+        Ok(self.grow(current * ENTRY, desired * ENTRY, declared))
     }
 }
 

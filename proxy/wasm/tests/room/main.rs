@@ -302,34 +302,6 @@ async fn of_many_small_ones_that_start_again_where_little_is_there_a_few_do() {
     }
 }
 
-/// What a guest has reserved it may touch without asking.
-#[tokio::test]
-async fn who_reserves_again_and_again_what_it_does_not_touch_has_no_more_than_there_is() {
-    let _free = free(40 * MIB);
-    let tick = r#"(global $n (mut i32) (i32.const 0))
-        (func $reserves (result i32) (i32.ne (memory.grow (i32.const 32)) (i32.const -1)))
-        (func (export "proxy_on_tick") (param i32)
-            (if (i32.eq (global.get $n) (i32.const 3))
-                (then (memory.fill (i32.const 65536) (i32.const 1) (i32.const 4194304)))
-                (else (if (i32.ne (call $reserves) (i32.ne (global.get $n) (i32.const 2))) (then (unreachable)))))
-            (global.set $n (i32.add (global.get $n) (i32.const 1))))
-        (func (export "malloc")"#;
-    let world = World { memory: 64 * MIB, ..World::default() };
-    let (machine, root) =
-        world.staged(&configured(1, "").replace("(func (export \"malloc\")", tick), &Starts::ToServe).expect("it fits");
-    machine.enter_census();
-    let growth = |bytes: usize| looked_at(Room { growth: bytes as u64, starts: 40 * MIB as u64, machines: 2 });
-    for (turn, free) in [3 * MIB, 3 * MIB, 3 * MIB, 0, 2 * MIB, 2 * MIB].into_iter().enumerate() {
-        growth(free);
-        machine.tick(root);
-        assert_eq!(
-            machine.dead(),
-            None,
-            "{turn}: what it has not touched must be there beside, and nothing once it has touched as much"
-        );
-    }
-}
-
 /// Few modules declare more than some hundred entries, and one may declare a hundred tables.
 #[test]
 fn large_tables_that_a_module_declares_must_be_there() {
