@@ -43,6 +43,7 @@ fn small() -> Results {
             commit: "0123456789ab".to_owned(),
             load: 0.25,
             tracked: true,
+            fresh_page_us: 12.34,
         },
         cores: "the proxy has core 0; generator and origin share core 1".to_owned(),
         command: "pillion-bench compare --quick".to_owned(),

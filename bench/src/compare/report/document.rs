@@ -104,6 +104,7 @@ fn about(results: &Results) -> Vec<Block> {
             machine.kernel
         ),
         format!("load average when it began: {:.2}", machine.load),
+        format!("a page of memory takes {:.1} µs when it is touched first", machine.fresh_page_us),
         format!("one worker each; {}", results.cores),
         format!("{} rounds, each peer in turn; {} s a measurement{}", results.rounds, results.seconds, {
             if results.options.is_empty() { String::new() } else { format!("; {}", results.options) }

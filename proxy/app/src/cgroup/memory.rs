@@ -50,6 +50,9 @@ pub struct Meter {
 /// and opening the same connections would alternate.
 const HYSTERESIS: u8 = 3;
 
+/// How long memory is below where [`Pressure::Refuse`] begins, if only just, until nobody is refused any more.
+const SETTLES: Duration = Duration::from_secs(2);
+
 /// Bytes that a request in flight takes, with its stream or connection on either side and what the kernel holds of them: 24 to 30
 /// KiB were measured with HTTP/2 clients of an HTTP/1.1 server.
 const REQUEST: u64 = 32 * 1024;
@@ -114,20 +117,29 @@ impl Thresholds {
         Self { shrink: limits.memory_shrink_percent, refuse: limits.memory_refuse_percent }
     }
 
-    /// The next pressure, given the last.
+    /// The next pressure, given the last and how long ago memory was where [`Pressure::Refuse`] begins.
+    ///
+    /// What has begun ends [`HYSTERESIS`] below where it did, so that it does not flap; refusing also once memory has been below where it
+    /// begins, if only just, for [`SETTLES`]: what is to be had back has been by then, and what is left may stay as it is.
     #[must_use]
-    pub fn judge(self, last: Pressure, usage: Usage) -> Pressure {
+    pub fn judge(self, last: Pressure, full_ago: Duration, usage: Usage) -> Pressure {
         let reached = |percent: u8, held: bool| {
             let slack = if held { HYSTERESIS } else { 0 };
             usage.permille() >= u64::from(percent.saturating_sub(slack)) * 10
         };
-        if reached(self.refuse, last == Pressure::Refuse) {
+        if reached(self.refuse, last == Pressure::Refuse && full_ago < SETTLES) {
             Pressure::Refuse
         } else if reached(self.shrink, last >= Pressure::Shrink) {
             Pressure::Shrink
         } else {
             Pressure::Normal
         }
+    }
+
+    /// Whether memory is where [`Pressure::Refuse`] begins.
+    #[must_use]
+    pub fn is_full(self, usage: Usage) -> bool {
+        usage.permille() >= u64::from(self.refuse) * 10
     }
 
     /// Bytes that clients may leave unfinished in all, given what they hold now: half as much more as is free below seven

@@ -215,10 +215,24 @@ fn pressure_rises_at_once_and_falls_late() {
     ];
     let mut pressure = Pressure::Normal;
     for (used, expected) in steps {
-        pressure = thresholds.judge(pressure, Usage { used, limit: 1000 });
+        pressure = thresholds.judge(pressure, Duration::ZERO, Usage { used, limit: 1000 });
         assert_eq!(pressure, expected, "at {used}");
     }
-    assert_eq!(thresholds.judge(Pressure::Normal, Usage { used: 1, limit: 0 }), Pressure::Refuse);
+    assert_eq!(thresholds.judge(Pressure::Normal, Duration::MAX, Usage { used: 1, limit: 0 }), Pressure::Refuse);
+}
+
+#[test]
+fn refusing_ends_two_seconds_after_memory_fell_below_where_it_begins_though_only_just() {
+    let thresholds = Thresholds { shrink: 85, refuse: 95 };
+    let judge =
+        |last, full_ago, used| thresholds.judge(last, Duration::from_millis(full_ago), Usage { used, limit: 1000 });
+    assert_eq!(judge(Pressure::Refuse, 1999, 949), Pressure::Refuse, "so that it does not flap");
+    assert_eq!(judge(Pressure::Refuse, 2000, 949), Pressure::Shrink);
+    assert_eq!(judge(Pressure::Refuse, 0, 919), Pressure::Shrink, "well below it at once");
+    assert_eq!(judge(Pressure::Refuse, 2000, 950), Pressure::Refuse, "whatever was before");
+    assert_eq!(judge(Pressure::Shrink, 2000, 821), Pressure::Shrink, "connections at rest are closed as before");
+    let full = |used| thresholds.is_full(Usage { used, limit: 1000 });
+    assert!(!full(949) && full(950));
 }
 
 #[test]

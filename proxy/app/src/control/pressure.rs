@@ -22,10 +22,6 @@ const GIVES_BACK_EVERY: Duration = Duration::from_secs(1);
 /// would have used again.
 const TIDIES_EVERY: Duration = Duration::from_secs(1);
 
-/// Time that memory is below where requests are refused, if only just, until they are not any more: what is to be had back has been by then,
-/// and what is left may stay as it is.
-const SETTLES: Duration = Duration::from_secs(2);
-
 /// How long workers take for that: some ten microseconds, and their turn.
 const TIDYING: Duration = Duration::from_millis(20);
 
@@ -50,11 +46,11 @@ impl<P: Plane> Control<P> {
         };
         let thresholds = Thresholds::of(limits);
         let before = self.state.pressure.get();
-        let is_settled = before == Pressure::Refuse && is_over(self.full_at, SETTLES);
-        let pressure = thresholds.judge(if is_settled { Pressure::Shrink } else { before }, usage);
-        if thresholds.judge(Pressure::Normal, usage) == Pressure::Refuse {
+        if thresholds.is_full(usage) {
             self.full_at = Some(Instant::now());
         }
+        let full_ago = self.full_at.map_or(Duration::MAX, |at| at.elapsed());
+        let pressure = thresholds.judge(before, full_ago, usage);
         if pressure != before {
             self.state.pressure.set(pressure);
             self.plane.pressure(pressure);

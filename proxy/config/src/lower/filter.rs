@@ -160,10 +160,12 @@ impl Filters {
         let at = list.place().unwrap_or(at);
         let list = list.elements();
         let mut good = true;
+        let mut said = Vec::new();
         for (filter, place) in cx.elements(at, list) {
             let filter = match filter {
                 Either::Short(name) => {
                     let found = self.named(cx, &name, place);
+                    let found = found.filter(|found| self.said_once(cx, &mut said, *found, place));
                     let present: Vec<_> = chain.iter().flatten().copied().collect();
                     match found.filter(|found| self.once(cx, &present, *found, place)) {
                         Some(found) => chain.push(Some(found)),
@@ -185,7 +187,7 @@ impl Filters {
                 }
                 continue;
             }
-            good &= self.change(cx, filter, place, (listener, &mut chain), route).is_some();
+            good &= self.change(cx, filter, place, (&mut chain, &mut said), route).is_some();
         }
         let chain: Chain = chain.into_iter().flatten().collect();
         self.used(&chain);
@@ -198,7 +200,7 @@ impl Filters {
         cx: &mut Lowering<'_, '_>,
         filter: document::Filter,
         place: Place,
-        (listener, chain): (&[FilterIndex], &mut Vec<Option<FilterIndex>>),
+        (chain, said): (&mut Vec<Option<FilterIndex>>, &mut Vec<FilterIndex>),
         route: &Name,
     ) -> Option<()> {
         for (name, at) in [("fail", filter.fail.place()), ("body_buffer", filter.body_buffer.place())] {
@@ -208,19 +210,15 @@ impl Filters {
         }
         let (name, name_at) = cx.required_scalar(place, "name", filter.name)?;
         let found = self.named(cx, &name, name_at)?;
+        if !self.said_once(cx, said, found, place) {
+            return None;
+        }
         let here = chain.iter().position(|known| *known == Some(found));
         let disabled = if filter.disabled.is_written() { filter.disabled.take()? } else { false };
         if disabled {
             let Some(here) = here else {
                 let name = quoted(name.as_str());
-                let wrong = if listener.contains(&found) {
-                    format!(
-                        "this route has said of the filter {name} already what is different here; keep one of the two"
-                    )
-                } else {
-                    format!("the listener has no filter {name} to be disabled; remove this")
-                };
-                cx.error(place, wrong);
+                cx.error(place, format!("the listener has no filter {name} to be disabled; remove this"));
                 return None;
             };
             chain[here] = None;
@@ -267,6 +265,23 @@ impl Filters {
             let name = quoted(self.all[found.0].name.as_str());
             cx.error(place, format!("the filter {name} stands in this chain already; remove one of the two"));
         }
+        !twice
+    }
+
+    /// A route says what is different of a filter once: of two nobody knows which is meant.
+    fn said_once(
+        &self,
+        cx: &mut Lowering<'_, '_>,
+        said: &mut Vec<FilterIndex>,
+        found: FilterIndex,
+        place: Place,
+    ) -> bool {
+        let twice = said.contains(&found);
+        if twice {
+            let name = quoted(self.all[found.0].name.as_str());
+            cx.error(place, format!("this route names the filter {name} already; keep one of the two"));
+        }
+        said.push(found);
         !twice
     }
 
