@@ -31,8 +31,12 @@ fn guest(number: u32) -> Vec<u8> {
     wat::parse_str(text).expect("the guest's text is right")
 }
 
+fn sha256(module: &[u8]) -> String {
+    digest(&SHA256, module).as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 fn filter(address: SocketAddr, module: &[u8]) -> String {
-    let sha256: String = digest(&SHA256, module).as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    let sha256 = sha256(module);
     format!(
         "filters:\n  - {{ name: far, wasm: {{ url: 'http://{address}/m.wasm', sha256: {sha256}, fetch_retry_for: 30s }} }}\n"
     )
@@ -104,6 +108,8 @@ fn a_start_waits_for_a_server_that_comes_late_and_needs_none_once_it_has_the_mod
     let mut proxy = spawn(&yaml, &cache);
     proxy.await_ready().expect("what is in the cache needs no server");
     assert_eq!((fetches(&proxy, "cached"), fetches(&proxy, "failure")), (1.0, 0.0));
+    let told = format!("wasm filter loaded filter=far sha256={}\n", sha256(&guest(0)));
+    assert!(proxy.stderr().contains(&told), "which bytes run is told: {}", proxy.stderr());
 }
 
 #[test]

@@ -176,6 +176,10 @@ impl WasmLoader {
         };
         let promise = trial::promised(takes).await?;
         self.keep(&key, &plugin, place);
+        // A route's own is of the same file, and there may be hundreds.
+        if filter.route.is_none() {
+            tracing::info!(filter = %filter.name, sha256 = artefact::hex(&digest), "wasm filter loaded");
+        }
         Ok(WasmFactory::new(runtime, module, plugin, spec, key, place, promise))
     }
 
