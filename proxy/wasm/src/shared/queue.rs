@@ -5,6 +5,7 @@ use crate::{abi::Status, census};
 use bytes::Bytes;
 use std::{
     collections::{HashMap, VecDeque},
+    mem,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering::Relaxed},
@@ -110,8 +111,9 @@ struct Listener {
 }
 
 impl Queues {
-    /// The queue of that name, made if there is none; `root` of the machine behind `ready` is told of its messages, also of those of which
-    /// nobody was told yet.
+    /// The queue of that name, made if there is none; `root` of the machine behind `ready` is told of its messages, also of those that others
+    /// who registered it are behind with. What was to be told to machines that are dead, all of them, is told to nobody, as in Envoy: a message
+    /// on which they die would have them die as often as there are messages.
     ///
     /// # Errors
     ///
@@ -143,6 +145,9 @@ impl Queues {
         };
         let Some(queue) = store.queues.get_mut(&id) else { return Err(Status::InternalFailure) };
         queue.listeners.retain(|listener| !listener.ready.is_closed());
+        if queue.listeners.is_empty() {
+            store.untold -= mem::take(&mut queue.untold);
+        }
         if !queue.listeners.iter().any(|listener| listener.root == root && listener.ready.same_channel(ready)) {
             queue.listeners.push(Listener { root, ready: ready.clone() });
         }
@@ -196,7 +201,7 @@ impl Queues {
         queue.bytes += message.len();
         queue.of.bytes.store(bytes, Relaxed);
         queue.items.push_back(Bytes::copy_from_slice(message));
-        if !queue.tell(id) && !queue.listeners.is_empty() {
+        if !queue.tell(id) && queue.listeners.iter().any(|listener| !listener.ready.is_closed()) {
             queue.untold += 1;
             guard.untold += 1;
         }
@@ -396,20 +401,29 @@ mod tests {
         }
     }
 
-    /// As after a death. Of what was told before it is told nothing, as in Envoy: a message on which it dies would have it die for ever.
+    /// A message on which a machine dies would have it die for ever.
     #[test]
-    fn who_comes_after_a_dead_machine_is_told_of_what_was_told_to_nobody() {
+    fn what_dead_machines_were_to_be_told_of_nobody_is() {
         let queues = Queues::default();
         let (ready, told) = mpsc::channel(2);
         let id = queues.register("v", b"q", 1, &ready).unwrap();
         (0..5).for_each(|_| queues.enqueue(id, b"a").unwrap());
         drop(told);
-        let (next, mut told) = mpsc::channel(8);
+        (0..5).for_each(|_| queues.enqueue(id, b"a").unwrap());
+        let (next, mut told) = mpsc::channel(2);
         assert_eq!(queues.register("v", b"q", 7, &next), Ok(id));
-        for _ in 0..3 {
-            assert_eq!(told.try_recv(), Ok(Ready { root: 7, queue: id }));
-        }
         assert!(told.try_recv().is_err());
+        (0..3).for_each(|_| queues.enqueue(id, b"a").unwrap());
+        // But one that comes while it lives is told of what it is behind with.
+        let (other, mut others) = mpsc::channel(2);
+        queues.register("v", b"q", 8, &other).unwrap();
+        assert_eq!(
+            (told.try_recv(), told.try_recv()),
+            (Ok(Ready { root: 7, queue: id }), Ok(Ready { root: 7, queue: id }))
+        );
+        assert_eq!(others.try_recv(), Ok(Ready { root: 8, queue: id }));
+        queues.tell_rest();
+        assert!(told.try_recv().is_err() && others.try_recv().is_err());
     }
 
     /// As after a reload: the machine lives on with another root.
