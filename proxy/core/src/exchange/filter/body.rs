@@ -7,6 +7,7 @@
 use super::{
     End, Side,
     buffer::Buffer,
+    headers::HeadFault,
     shared::{Interrupt, Phase, Shared},
     stage::{At, Half, Reading},
 };
@@ -14,8 +15,10 @@ use crate::{
     body::{Ahead, BodyError, GivenUp, Incoming},
     downstream::unfinished::Room,
     error::FilterError,
+    exchange::stream::trailers,
 };
 use bytes::Bytes;
+use http::{HeaderMap, HeaderName};
 use http_body::{Body, Frame, SizeHint};
 use std::{
     pin::Pin,
@@ -91,7 +94,7 @@ impl Filtered {
         let trailers = if logged { half.trailers.clone() } else { half.trailers.take() };
         drop(half);
         let Some(trailers) = trailers else { return Some(None) };
-        match trailers.into_trailers() {
+        match trailers.into_trailers().and_then(passable) {
             Ok(trailers) if trailers.is_empty() => Some(None),
             Ok(trailers) => Some(Some(Ok(Frame::trailers(trailers)))),
             Err(fault) => {
@@ -102,6 +105,17 @@ impl Filtered {
                 self.shared.interrupt(Interrupt::Error(error));
                 Some(Some(Err(GivenUp::Filter.into())))
             }
+        }
+    }
+}
+
+/// Trailers that filters left as they may be sent.
+fn passable(trailers: HeaderMap) -> Result<HeaderMap, HeadFault> {
+    match trailers::judge(&trailers) {
+        Ok(()) => Ok(trailers),
+        Err(fault) => {
+            let name = trailers::forbidden(&trailers).map_or(fault.name(), HeaderName::as_str);
+            Err(HeadFault::Trailers(name.into()))
         }
     }
 }
@@ -132,7 +146,14 @@ impl Shared {
                     }
                     self.feed(side, data, end);
                 }
-                Err(frame) => self.feed_trailers(side, frame.into_trailers().unwrap_or_default()),
+                Err(frame) => {
+                    let trailers = frame.into_trailers().unwrap_or_default();
+                    // Before a filter sees them: what is wrong behind the chain is a filter's doing.
+                    if let Err(fault) = trailers::judge(&trailers) {
+                        return Poll::Ready(Err(BodyError::Refused(fault.into())));
+                    }
+                    self.feed_trailers(side, trailers);
+                }
             },
         }
         Poll::Ready(Ok(()))

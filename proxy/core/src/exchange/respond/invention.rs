@@ -71,7 +71,7 @@ impl Invention {
             }
             // What a filter set is named.
             ProxyError::Filter(FilterError::Request(fault) | FilterError::Response(fault))
-                if matches!(fault, HeadFault::Name(_) | HeadFault::Value(_)) =>
+                if matches!(fault, HeadFault::Name(_) | HeadFault::Value(_) | HeadFault::Trailers(_)) =>
             {
                 (Cow::Owned(fault.to_string()), details.into())
             }
@@ -105,16 +105,21 @@ fn filter(error: &FilterError) -> (StatusCode, &'static str, &'static str) {
         FilterError::Request(HeadFault::NoAuthority) => {
             (UNAVAILABLE, "missing required header: :authority", "filter_removed_required_request_headers{:authority}")
         }
-        FilterError::Request(HeadFault::Name(_) | HeadFault::Value(_) | HeadFault::NoStatus) => {
-            (UNAVAILABLE, "", "filter_set_invalid_request_headers")
-        }
+        FilterError::Request(
+            HeadFault::Name(_) | HeadFault::Value(_) | HeadFault::NoStatus | HeadFault::Trailers(_),
+        ) => (UNAVAILABLE, "", "filter_set_invalid_request_headers"),
         FilterError::Response(HeadFault::NoStatus) => (
             StatusCode::BAD_GATEWAY,
             "missing required header: :status",
             "filter_removed_required_response_headers{:status}",
         ),
         FilterError::Response(
-            HeadFault::Name(_) | HeadFault::Value(_) | HeadFault::NoPath | HeadFault::NoMethod | HeadFault::NoAuthority,
+            HeadFault::Name(_)
+            | HeadFault::Value(_)
+            | HeadFault::NoPath
+            | HeadFault::NoMethod
+            | HeadFault::NoAuthority
+            | HeadFault::Trailers(_),
         ) => (UNAVAILABLE, "", "filter_set_invalid_response_headers"),
     }
 }

@@ -10,7 +10,7 @@
 mod gate;
 mod request;
 mod response;
-mod trailers;
+pub(super) mod trailers;
 
 pub use gate::{Gate, Opened};
 pub use request::{BodyFailure, RequestBody, RequestStream};

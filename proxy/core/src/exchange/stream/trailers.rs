@@ -12,16 +12,20 @@ use http::{HeaderMap, HeaderName};
 /// # Errors
 ///
 /// There are too many, one is malformed, or one frames, routes, authenticates or describes the message.
-pub(super) fn judge(trailers: &HeaderMap) -> Result<(), Fault> {
+pub(in crate::exchange) fn judge(trailers: &HeaderMap) -> Result<(), Fault> {
     if trailers.len() > usize::from(Limits::default().max_trailers) {
         return Err(Fault::TooManyTrailers);
     }
-    let forbidden = |name: &HeaderName| is_forbidden_trailer(name.as_str().as_bytes());
-    if trailers.keys().any(forbidden) {
+    if forbidden(trailers).is_some() {
         return Err(Fault::ForbiddenTrailer);
     }
     // What came by HTTP/1 has no space around it any more.
     judge_http2_trailers(trailers)
+}
+
+/// The first that frames, routes, authenticates or describes the message.
+pub(in crate::exchange) fn forbidden(trailers: &HeaderMap) -> Option<&HeaderName> {
+    trailers.keys().find(|name| is_forbidden_trailer(name.as_str().as_bytes()))
 }
 
 #[cfg(test)]

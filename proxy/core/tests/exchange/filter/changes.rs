@@ -113,6 +113,66 @@ fn what_cannot_be_sent_is_an_error_that_says_so() {
     }
 }
 
+/// RFC 9110 §6.5.1. Who is to blame for such a trailer is who set it.
+#[test]
+fn trailers_that_may_be_none_are_those_of_who_set_them() {
+    const OURS: &str = "x-fine";
+    const FORBIDDEN: &str = "content-type";
+    // What the client, the filter of the request, the server and the filter of the response set.
+    type Record = (u16, &'static str, &'static str, &'static str);
+    let cases: [([&'static str; 4], Record); 5] = [
+        ([OURS; 4], (200, "-", "via_upstream", "-")),
+        ([FORBIDDEN, OURS, OURS, OURS], (400, "DPE", "forbidden_trailer", "downstream")),
+        ([OURS, FORBIDDEN, OURS, OURS], (503, "FF", "filter_set_invalid_request_headers", "proxy")),
+        ([OURS, OURS, FORBIDDEN, OURS], (200, "UPE", "forbidden_trailer", "upstream")),
+        ([OURS, OURS, OURS, FORBIDDEN], (200, "FF", "filter_set_invalid_response_headers", "proxy")),
+    ];
+    for ([by_client, by_request, by_server, by_response], record) in cases {
+        script("a", move |event, stream| {
+            match event {
+                Event::RequestTrailers => {
+                    stream.headers(Map::RequestTrailers, |trailers| trailers.add(by_request.as_bytes(), b"1")).unwrap();
+                }
+                Event::ResponseTrailers => {
+                    stream
+                        .headers(Map::ResponseTrailers, |trailers| trailers.add(by_response.as_bytes(), b"1"))
+                        .unwrap();
+                }
+                _ => {}
+            }
+            Do::Continue
+        });
+        let trailers =
+            |name| HeaderMap::from_iter([(http::HeaderName::from_static(name), HeaderValue::from_static("1"))]);
+        run(
+            ONE_H2,
+            move |_, _| {
+                h2_server(move |request, mut respond| async move {
+                    let Ok(_) = crate::client::body(&mut request.into_body()).await else { return };
+                    let mut stream = respond.send_response(Response::new(()), false).unwrap();
+                    stream.send_data("ok".into(), false).unwrap();
+                    stream.send_trailers(trailers(by_server)).unwrap();
+                })
+            },
+            move |world| async move {
+                let mut sender = http2(&world).await;
+                let (response, mut stream) = send(&mut sender, request("POST", "/").body(()).unwrap(), false).await;
+                stream.send_trailers(trailers(by_client)).unwrap();
+                // What breaks off behind a head may be told before it is read.
+                let whole = match response.await {
+                    Ok(response) => {
+                        assert_eq!(response.status().as_u16(), record.0);
+                        body(&mut response.into_body()).await.is_ok()
+                    }
+                    Err(_) => false,
+                };
+                assert_eq!(whole, record.0 != 200 || record.1 == "-", "{record:?}");
+                one_record(&world, record).await;
+            },
+        );
+    }
+}
+
 #[test]
 fn what_filters_set_is_cleaned_by_the_clients_rules() {
     script("a", |event, stream| {

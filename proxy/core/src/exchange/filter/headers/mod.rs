@@ -95,6 +95,9 @@ pub enum HeadFault {
     /// `:status` is gone, or no status of a response.
     #[error("missing required header: :status")]
     NoStatus,
+    /// Trailers that no message may have (RFC 9110 §6.5.1): one of this name, or what is wrong with them.
+    #[error("invalid trailers: {0}")]
+    Trailers(Box<str>),
 }
 
 impl HeadFault {
@@ -103,7 +106,7 @@ impl HeadFault {
         match self {
             Self::NoPath => true,
             Self::Value(name) => &**name == ":path",
-            Self::Name(_) | Self::NoMethod | Self::NoAuthority | Self::NoStatus => false,
+            Self::Name(_) | Self::NoMethod | Self::NoAuthority | Self::NoStatus | Self::Trailers(_) => false,
         }
     }
 }

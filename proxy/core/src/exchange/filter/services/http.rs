@@ -164,7 +164,7 @@ pub(super) fn head(
     let mut head = match headers.into_request() {
         Ok(head) => head,
         Err(HeadFault::NoMethod | HeadFault::NoPath | HeadFault::NoAuthority) => return Err(CallRefused::Malformed),
-        Err(fault @ (HeadFault::Name(_) | HeadFault::Value(_) | HeadFault::NoStatus)) => {
+        Err(fault @ (HeadFault::Name(_) | HeadFault::Value(_) | HeadFault::NoStatus | HeadFault::Trailers(_))) => {
             return Ok(Err(CallError::Unwritable(fault)));
         }
     };
