@@ -66,7 +66,9 @@ fn told(proxy: &Proxy, statuses: &[u16]) {
     let refused = statuses.iter().filter(|&&status| status == 503).count();
     let file = proxy.dir().join("access.log");
     let failed = |text: &str| {
-        text.lines().filter(|line| line.starts_with("/stormy/") && line.ends_with(" 503 FF wasm_fail_stream")).count()
+        text.lines()
+            .filter(|line| line.starts_with("/stormy/") && line.ends_with(" 503 FF wasm_fail_stream{storm}"))
+            .count()
     };
     wait::until_true("every refusal in the access log", || {
         failed(&fs::read_to_string(&file).unwrap_or_default()) == refused

@@ -33,7 +33,7 @@ const VARIABLES: [(&str, &str); 30] = [
     ("%START_TIME%", "when the request began: RFC 3339, UTC, milliseconds"),
     ("%PROTOCOL%", "HTTP/1.0, HTTP/1.1 or HTTP/2"),
     ("%RESPONSE_CODE%", "the status sent, 0 for none"),
-    ("%RESPONSE_CODE_DETAILS%", "why, in a word"),
+    ("%RESPONSE_CODE_DETAILS%", "why, in a word; in braces of which filter or field"),
     ("%RESPONSE_FLAGS%", "Envoy's flags, `-` for none"),
     ("%BYTES_RECEIVED%", "bytes of the request's body"),
     ("%BYTES_SENT%", "bytes of the response's body"),

@@ -60,8 +60,16 @@ pub enum ProxyError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FilterError {
     /// A filter failed, whose policy is `fail: closed`.
-    #[error("failed: {0}")]
-    Failed(&'static str),
+    #[error("{filter} failed: {details}")]
+    Failed {
+        /// Which.
+        filter: Name,
+        /// How, in a word.
+        details: &'static str,
+    },
+    /// A filter ended the stream's course.
+    #[error("interrupted")]
+    Interrupted,
     /// Filters moved the request to a route that wants another filter, of this name, which it has not passed.
     #[error("the request was moved to a route whose filter {0} it has not passed")]
     NotPassed(Name),
@@ -159,7 +167,8 @@ impl ProxyError {
                 ResponseFlag::OverloadManager
             }
             Self::Filter(
-                FilterError::Failed(_)
+                FilterError::Failed { .. }
+                | FilterError::Interrupted
                 | FilterError::NotPassed(_)
                 | FilterError::BodyTooShort
                 | FilterError::Request(_)

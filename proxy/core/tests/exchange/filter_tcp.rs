@@ -177,7 +177,7 @@ fn a_filter_closes_fails_and_sends_elsewhere() {
                 let mut client = world.connect();
                 client.write_all(b"abc").await.unwrap();
                 assert!(closed(&mut client).await);
-                one_record(&world, ("FF", "script_failed", "proxy")).await;
+                one_record(&world, ("FF", "script_failed{a}", "proxy")).await;
             },
         );
     }

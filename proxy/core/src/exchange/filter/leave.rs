@@ -225,7 +225,7 @@ impl Shared {
 impl Stuck {
     pub(super) fn of_response(self) -> ProxyError {
         match self {
-            Self::Interrupted => FilterError::Failed("filter_interrupted").into(),
+            Self::Interrupted => FilterError::Interrupted.into(),
             Self::Body(_) => Cause::from(RequestError::Closed).into(),
             Self::Idle => TimedOut::Idle.into(),
         }
@@ -235,7 +235,7 @@ impl Stuck {
 impl From<Stuck> for ProxyError {
     fn from(stuck: Stuck) -> Self {
         match stuck {
-            Stuck::Interrupted => FilterError::Failed("filter_interrupted").into(),
+            Stuck::Interrupted => FilterError::Interrupted.into(),
             Stuck::Body(error) => match BodyFailure::of(&error) {
                 BodyFailure::Refused(refusal) => refusal.into(),
                 BodyFailure::Gone => Self::ClientGone,

@@ -197,7 +197,10 @@ impl Shared {
         self.listener.telemetry.metrics.filter_failure(&at.model.name, failed.details);
         tracing::debug!(target: "pillion::filter", filter = %at.model.name, details = failed.details, "failed");
         match at.model.fail {
-            FailPolicy::Closed => self.interrupt(Interrupt::Error(FilterError::Failed(failed.details))),
+            FailPolicy::Closed => {
+                let (filter, details) = (at.model.name.clone(), failed.details);
+                self.interrupt(Interrupt::Error(FilterError::Failed { filter, details }));
+            }
             FailPolicy::Open => {
                 for side in [Side::Request, Side::Response] {
                     if let Ok(mut stage) = at.stage(side).try_borrow_mut() {

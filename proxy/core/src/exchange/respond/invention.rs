@@ -65,8 +65,8 @@ impl Invention {
                 let told = denied.told.as_ref().map(|told| Cow::Owned(told.to_string()));
                 (told.unwrap_or(Cow::Borrowed(text)), denied.details.clone())
             }
-            // For whoever has to put it where all requests pass it.
-            ProxyError::Filter(FilterError::NotPassed(name)) => {
+            // For whoever is woken by it, and whoever has to put it where all requests pass it.
+            ProxyError::Filter(FilterError::Failed { filter: name, .. } | FilterError::NotPassed(name)) => {
                 (Cow::Borrowed(text), format!("{details}{{{name}}}").into())
             }
             // What a filter set is named.
@@ -85,7 +85,8 @@ impl Invention {
 fn filter(error: &FilterError) -> (StatusCode, &'static str, &'static str) {
     const UNAVAILABLE: StatusCode = StatusCode::SERVICE_UNAVAILABLE;
     match error {
-        FilterError::Failed(details) => (UNAVAILABLE, "", details),
+        FilterError::Failed { details, .. } => (UNAVAILABLE, "", details),
+        FilterError::Interrupted => (UNAVAILABLE, "", "filter_interrupted"),
         FilterError::NotPassed(_) => (UNAVAILABLE, "", "route_filter_not_passed"),
         FilterError::RequestTooLarge => {
             (StatusCode::PAYLOAD_TOO_LARGE, "Payload Too Large", "request_payload_too_large")

@@ -258,11 +258,11 @@ fn a_failure_follows_the_filters_policy() {
                         let mut all = String::new();
                         client.read_to_string(&mut all).await.unwrap();
                         assert!(all.ends_with("\r\n\r\n"), "{all}");
-                        one_record(&world, (200, "FF", "script_failed", "proxy")).await;
+                        one_record(&world, (200, "FF", "script_failed{a}", "proxy")).await;
                     } else {
                         let answer = answer(&mut client).await;
                         assert_eq!((answer.status, answer.body.as_str()), (503, ""), "phase {phase}");
-                        one_record(&world, (503, "FF", "script_failed", "proxy")).await;
+                        one_record(&world, (503, "FF", "script_failed{a}", "proxy")).await;
                     }
                     assert_eq!(world.recorded.get(&key), failures);
                     if phase < 5 {
@@ -290,7 +290,7 @@ fn a_filter_may_fail_while_it_holds_a_stream() {
                 let answer = answer(&mut client).await;
                 if name == "a" {
                     assert_eq!(answer.status, 503);
-                    one_record(&world, (503, "FF", "machine_died", "proxy")).await;
+                    one_record(&world, (503, "FF", "machine_died{a}", "proxy")).await;
                 } else {
                     assert!(answer.body.ends_with("abcdef"));
                     one_record(&world, (200, "-", "via_upstream", "-")).await;

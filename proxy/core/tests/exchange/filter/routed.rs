@@ -176,7 +176,7 @@ fn a_request_that_no_route_takes_passes_the_listeners_filters() {
     for (does, status, leads, flags, details) in [
         (nothing, 404, None, "NR", "route_not_found"),
         (answers, 302, None, "-", "by_filter"),
-        (|_: &Stream| Do::Fail, 503, None, "FF", "script_failed"),
+        (|_: &Stream| Do::Fail, 503, None, "FF", "script_failed{a}"),
         (moves, 200, Some("first"), "-", "via_upstream"),
         (names, 200, Some("second"), "-", "via_upstream"),
     ] {
