@@ -18,3 +18,4 @@
     (return (i32.const 1))))
   (i32.const 0))
 (on downstream_connection_close (call $show @"how" (local.get $how)))
+(on upstream_connection_close (call $show @"how" (local.get $how)))

@@ -146,7 +146,8 @@ impl TcpChain {
         self.broken.set(Some(side));
     }
 
-    /// Tells the filters that both ends are gone: of an upstream whose last bytes they saw they know.
+    /// Tells the filters that both ends are gone: of an upstream whose last bytes they saw they know, and one that goes for what a filter
+    /// wanted ends with the client's, as in Envoy.
     pub(crate) fn closed(&self) {
         let both = [Side::Request, Side::Response].iter().all(|side| self.shared.half(*side).borrow().source_ended);
         let by = |side| {
@@ -154,7 +155,7 @@ impl TcpChain {
             if left { Peer::Remote } else { Peer::Local }
         };
         for slot in 0..self.shared.slots.len() {
-            if self.opened.get() {
+            if self.opened.get() && !self.shared.interrupted() {
                 self.shared.upstream_closed(slot, by(Side::Response));
             }
         }
