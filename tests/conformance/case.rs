@@ -7,9 +7,9 @@
 //! | `about: …` | what it shows, one line |
 //! | `abi: 0_1_0` | the version marker that is exported; `0_2_1` without it |
 //! | `plugin: …`, `vm: …` | the plugin's and the VM's configuration |
-//! | `option: WORD…` | `tcp`, `fail_open`, `stop_iteration`, `restricted`, `env`, `metadata` (the listener has some), `jwt` (a filter before it takes the kit's tokens); `no-marker`, `no-allocator`; `alone` (a process of its own); `as-bytes`, `as-struct` (`plugin` and `vm` are bytes as a step spells them, or JSON that is handed over in parts; text without it); `upstream-races` (what reaches the upstream depends on time and is not told) |
+//! | `option: WORD…` | `tcp`, `fail_open`, `stop_iteration`, `restricted`, `env`, `metadata` (the listener has some), `jwt` (a filter before it takes the kit's tokens); `no-marker`, `no-allocator`; `one-vm` (of a chain); `alone` (a process of its own); `as-bytes`, `as-struct` (`plugin` and `vm` are bytes as a step spells them, or JSON that is handed over in parts; text without it); `upstream-races` (what reaches the upstream depends on time and is not told) |
 //! | `module: FROM/NAME` | a compiled guest: `prebuilt/NAME` of `filters/`, or `third-party/NAME` |
-//! | `chain: WORD…` | filters of this module one after the other instead of one, each with its word as configuration and a VM of its own; their lines begin with it |
+//! | `chain: WORD…` | filters of this module one after the other instead of one, each with its word as configuration and a VM of its own, and their lines begin with it; or, with `one-vm`, all in one |
 //! | `root: ID` | the root id; `kit-root` without it |
 //! | `log: WORDS` | of a module's own lines those with these words are told; none without it |
 //! | `refused: WORDS` | the host must refuse the configuration, saying all these words |

@@ -1,7 +1,7 @@
 //! [`Machine`]: one instance of a module, with its contexts: what runs a guest.
 //!
 //! ```text
-//!  start: instantiate ─► _initialize (main) | _start ─► add_root: create ─► vm_start (first) ─► configure
+//!  start: instantiate ─► _initialize (main) | _start ─► add_root: create ─► vm_start ─► configure
 //!  serve: open ─► request_headers … ─► log, done ─► close          any of them may fail: the machine is dead then
 //!  between: tick, http_answered, grpc_*, queue_ready               and every stream of it is told
 //! ```

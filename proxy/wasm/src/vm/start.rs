@@ -239,7 +239,7 @@ impl Machine {
             let sizes = (size(&host.spec.configuration), size(&plugin.configuration));
             (id, first, sizes)
         };
-        let begun = self.begin_root(plugin, id, first, sizes);
+        let begun = self.begin_root(plugin, id, sizes);
         let complaint = {
             let mut store = self.store.borrow_mut();
             let host = store.data_mut();
@@ -253,13 +253,14 @@ impl Machine {
         begun.map(|()| id).map_err(|error| error.saying(complaint))
     }
 
-    fn begin_root(&self, plugin: &Plugin, id: u32, first: bool, sizes: (u32, u32)) -> Result<(), StartError> {
+    fn begin_root(&self, plugin: &Plugin, id: u32, sizes: (u32, u32)) -> Result<(), StartError> {
         let budget = Budget(plugin.limits.start);
         let Callbacks { context_create, vm_start, configure, .. } = &self.callbacks;
         if let Some(create) = context_create {
             self.begin("proxy_on_context_create", create, budget, id, (id, 0), Shown::Nothing)?;
         }
-        if let Some(vm_start) = vm_start.as_ref().filter(|_| first) {
+        // Of each plugin, as in Envoy: an SDK hands it to what it made for this root context.
+        if let Some(vm_start) = vm_start {
             let name = "proxy_on_vm_start";
             accepted(name, self.begin(name, vm_start, budget, id, (id, sizes.0), Shown::Nothing)?)?;
         }
