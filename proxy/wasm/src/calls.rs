@@ -37,6 +37,8 @@ pub enum Told {
     State,
     /// No request can be made of what one says.
     Unsayable,
+    /// One is for a cluster that there is not, or that the filter may not call.
+    Cluster,
 }
 
 /// Streams that are over and that no guest has closed, of one machine: what is remembered of them costs little, and a guest that

@@ -66,9 +66,13 @@ fn services(host: &Host) -> Result<Option<Services>, Status> {
     }
 }
 
-fn refused(host: &mut Host, refused: CallRefused) -> Status {
+fn refused(host: &mut Host, cluster: &str, refused: CallRefused) -> Status {
     match refused {
-        CallRefused::UnknownCluster | CallRefused::NotAllowed | CallRefused::TooLarge => Status::BadArgument,
+        CallRefused::UnknownCluster | CallRefused::NotAllowed => {
+            host.no_cluster(host.root_id(), cluster, &refused);
+            Status::BadArgument
+        }
+        CallRefused::TooLarge => Status::BadArgument,
         CallRefused::Malformed => {
             host.unsayable(host.root_id(), &refused);
             Status::InternalFailure
@@ -82,11 +86,10 @@ fn refused(host: &mut Host, refused: CallRefused) -> Status {
 }
 
 /// For gRPC, Envoy tells an unknown service by another status.
-fn grpc_refused(host: &mut Host, why: CallRefused) -> Status {
-    match why {
-        CallRefused::UnknownCluster | CallRefused::NotAllowed => Status::ParseFailure,
-        why => refused(host, why),
-    }
+fn grpc_refused(host: &mut Host, cluster: &str, why: CallRefused) -> Status {
+    let is_of_cluster = matches!(why, CallRefused::UnknownCluster | CallRefused::NotAllowed);
+    let status = refused(host, cluster, why);
+    if is_of_cluster { Status::ParseFailure } else { status }
 }
 
 /// As Envoy where a call cannot be begun.
@@ -130,7 +133,7 @@ pub(super) fn http_call(
     let timeout = if timeout == 0 { UNTIMED } else { Duration::from_millis(timeout.into()) };
     let call = HttpCall { cluster, headers: &headers, body, trailers: &trailers, timeout };
     let future = match &services {
-        Some(services) => Some(services.http_call(&call).map_err(|why| refused(host, why))?),
+        Some(services) => Some(services.http_call(&call).map_err(|why| refused(host, cluster, why))?),
         None => None,
     };
     let call = services.zip(future).map(|(services, future)| {
@@ -199,7 +202,7 @@ pub(super) fn grpc_call(
     let timeout = (timeout > 0).then(|| Duration::from_millis(timeout.into()));
     let call = GrpcCall { cluster, authority, service, method, metadata: &metadata, timeout };
     let future = match &services {
-        Some(services) => Some(services.grpc_call(&call, message).map_err(|why| grpc_refused(host, why))?),
+        Some(services) => Some(services.grpc_call(&call, message).map_err(|why| grpc_refused(host, cluster, why))?),
         None => None,
     };
     let call = services.zip(future).map(|(services, future)| {
@@ -230,7 +233,7 @@ pub(super) fn grpc_stream(
     let services = services(host)?;
     let call = GrpcCall { cluster, authority, service, method, metadata: &metadata, timeout: None };
     let halves = match &services {
-        Some(services) => Some(services.grpc_stream(&call).map_err(|why| grpc_refused(host, why))?),
+        Some(services) => Some(services.grpc_stream(&call).map_err(|why| grpc_refused(host, cluster, why))?),
         None => None,
     };
     let call = services.zip(halves).map(|(services, halves)| {

@@ -421,6 +421,20 @@ impl Host {
         }
     }
 
+    /// A plugin's call is for a cluster that there is not, or that it may not call: logged once.
+    #[cold]
+    pub fn no_cluster(&mut self, root: u32, cluster: &str, why: &dyn fmt::Display) {
+        let Some(plugin) = self.root_of(root).map(|root| Arc::clone(&root.plugin)) else { return };
+        if self.calls.tell(Told::Cluster, root) == Seen::First {
+            tracing::warn!(
+                filter = %plugin.name,
+                cluster = log::name(cluster),
+                "a call is refused the filter: {why}; name the cluster under `clusters` as the filter does, and in the filter's \
+                 allowed_clusters where it has some; further ones are not logged"
+            );
+        }
+    }
+
     /// Writes a line of the guest's to the log, if somebody reads lines of this level and it may still log.
     pub fn log(&mut self, level: LogLevel, message: &[u8]) {
         if let Some(complaint) = self.complaint.as_mut().filter(|_| level >= LogLevel::Warn) {

@@ -215,6 +215,33 @@ fn calls_beyond_those_that_may_be_under_way_are_refused_by_a_limit_that_is_named
 }
 
 #[test]
+fn a_call_to_a_cluster_that_is_not_the_filters_is_refused_by_words_that_name_it() {
+    let text = streamer(
+        &[],
+        r#"(func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+               (drop (call $open))
+               (drop (call $open))
+               (i32.const 0))"#,
+    );
+    let elsewhere = text.replace(&cluster(), "zz");
+    let nobodys = Guest { allowed: AllowedClusters::Only(Vec::new()), ..Guest::new("scan", text) };
+    for (guest, name, why) in [
+        (nobodys, cluster(), "the cluster is not among allowed_clusters"),
+        (Guest::new("scan", elsewhere), "zz".to_owned(), "unknown cluster"),
+    ] {
+        let ((), said) = warned(|| {
+            run(vec![guest], async |world| {
+                assert_eq!(world.get("/").await.status, 200);
+            });
+        });
+        assert_eq!(said.len(), 1, "{said:?}");
+        for word in ["scan", &name, why] {
+            assert!(said[0].contains(word), "{word}: {said:?}");
+        }
+    }
+}
+
+#[test]
 fn what_a_plugin_has_under_way_is_given_up_as_it_goes() {
     let text = streamer(
         &[("set_tick_period_milliseconds", 1)],
