@@ -279,7 +279,8 @@ fn await_words(running: &Running, case: &Case, words: &str) -> Vec<String> {
 
 /// Callbacks of root contexts. A host may keep a VM per thread, and one more to try the configuration on: what it does in
 /// each is the same, so a line that came before is not told again.
-const ROOT: [&str; 6] = ["start|", "context_create| root", "vm_start|", "configure|", "tick|", "queue_ready|"];
+const ROOT: [&str; 7] =
+    ["start|", "context_create| root", "context_create| buffer", "vm_start|", "configure|", "tick|", "queue_ready|"];
 
 fn guest_lines(
     case: &Case,

@@ -6,12 +6,16 @@
 ;;! step: GET /
 ;;! expect:
 ;;!   context_create| root = 1
+;;!   context_create| buffer 6 0+100 = 0 "of the VM"
+;;!   context_create| buffer 7 0+100 = 0 "one"
 ;;!   vm_start| root = 1
 ;;!   vm_start| size = 9
 ;;!   vm_start| buffer 6 0+100 = 0 "of the VM"
+;;!   vm_start| buffer 7 0+100 = 1
 ;;!   configure| root = 1
 ;;!   configure| size = 3
 ;;!   configure| buffer 7 0+100 = 0 "one"
+;;!   context_create| buffer 7 0+100 = 0 "second"
 ;;!   configure| size = 6
 ;;!   configure| buffer 7 0+100 = 0 "second"
 ;;!   context_create| root = 2
@@ -23,11 +27,15 @@
 ;;!   ^ GET /
 ;;!   > 200 x-kit-up="yes" body "hello"
 
-(on context_create (if (i32.eqz (local.get $parent)) (then (call $show @"root" (local.get $ctx)))))
+(on context_create (if (i32.eqz (local.get $parent)) (then
+  (call $show @"root" (local.get $ctx))
+  (call $buffer (i32.const 6) (i32.const 0) (i32.const 100))
+  (call $buffer (i32.const 7) (i32.const 0) (i32.const 100)))))
 (on vm_start
   (call $show @"root" (local.get $ctx))
   (call $show @"size" (local.get $size))
   (call $buffer (i32.const 6) (i32.const 0) (i32.const 100))
+  (call $buffer (i32.const 7) (i32.const 0) (i32.const 100))
   (i32.const 1))
 (on configure
   (call $show @"root" (local.get $ctx))

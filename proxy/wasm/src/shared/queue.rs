@@ -113,7 +113,8 @@ struct Listener {
 impl Queues {
     /// The queue of that name, made if there is none; `root` of the machine behind `ready` is told of its messages, also of those that others
     /// who registered it are behind with. What was to be told to machines that are dead, all of them, is told to nobody, as in Envoy: a message
-    /// on which they die would have them die as often as there are messages.
+    /// on which they die would have them die as often as there are messages. Of several roots of one machine the last that registers it is
+    /// told, as in Envoy.
     ///
     /// # Errors
     ///
@@ -148,8 +149,9 @@ impl Queues {
         if queue.listeners.is_empty() {
             store.untold -= mem::take(&mut queue.untold);
         }
-        if !queue.listeners.iter().any(|listener| listener.root == root && listener.ready.same_channel(ready)) {
-            queue.listeners.push(Listener { root, ready: ready.clone() });
+        match queue.listeners.iter_mut().find(|listener| listener.ready.same_channel(ready)) {
+            Some(listener) => listener.root = root,
+            None => queue.listeners.push(Listener { root, ready: ready.clone() }),
         }
         store.tell_rest();
         Ok(id)
@@ -441,6 +443,23 @@ mod tests {
         queues.leave(2, &ready);
         queues.enqueue(id, b"a").unwrap();
         assert!(told.try_recv().is_err());
+    }
+
+    #[test]
+    fn of_the_roots_of_a_machine_the_last_that_registers_is_told() {
+        let queues = Queues::default();
+        let (ready, mut told) = mpsc::channel(8);
+        let (other, mut others) = mpsc::channel(8);
+        let id = queues.register("v", b"q", 1, &ready).unwrap();
+        queues.register("v", b"q", 1, &other).unwrap();
+        queues.register("v", b"q", 2, &ready).unwrap();
+        (0..4).for_each(|_| queues.enqueue(id, b"a").unwrap());
+        for _ in 0..2 {
+            assert_eq!(
+                (told.try_recv(), others.try_recv()),
+                (Ok(Ready { root: 2, queue: id }), Ok(Ready { root: 1, queue: id }))
+            );
+        }
     }
 
     #[test]

@@ -389,14 +389,15 @@ impl Machine {
     }
 
     fn bury(&self, root: u32, budget: Budget) {
-        let timer = self.timers.borrow_mut().remove(&root);
-        drop(timer);
         let services = self
             .store
             .try_borrow()
             .ok()
             .and_then(|store| store.data().root_of(root).and_then(|root| root.services.clone()));
         self.close(root, budget);
+        // One also that it set as it was told of its end.
+        let timer = self.timers.borrow_mut().remove(&root);
+        drop(timer);
         if let Ok(mut store) = self.store.try_borrow_mut() {
             let host = store.data_mut();
             host.done.retain(|known| *known != root);

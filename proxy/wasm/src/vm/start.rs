@@ -256,8 +256,9 @@ impl Machine {
     fn begin_root(&self, plugin: &Plugin, id: u32, sizes: (u32, u32)) -> Result<(), StartError> {
         let budget = Budget(plugin.limits.start);
         let Callbacks { context_create, vm_start, configure, .. } = &self.callbacks;
+        let shown = || Shown::PluginConfiguration(plugin.configuration.clone());
         if let Some(create) = context_create {
-            self.begin("proxy_on_context_create", create, budget, id, (id, 0), Shown::Nothing)?;
+            self.begin("proxy_on_context_create", create, budget, id, (id, 0), shown())?;
         }
         // Of each plugin, as in Envoy: an SDK hands it to what it made for this root context.
         if let Some(vm_start) = vm_start {
@@ -266,8 +267,7 @@ impl Machine {
         }
         if let Some(configure) = configure {
             let name = "proxy_on_configure";
-            let shown = Shown::PluginConfiguration(plugin.configuration.clone());
-            accepted(name, self.begin(name, configure, budget, id, (id, sizes.1), shown)?)?;
+            accepted(name, self.begin(name, configure, budget, id, (id, sizes.1), shown())?)?;
         }
         Ok(())
     }

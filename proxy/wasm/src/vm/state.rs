@@ -159,7 +159,7 @@ pub enum Shown {
     /// Nothing of its own.
     #[default]
     Nothing,
-    /// `plugin_configuration`, while the plugin is configured.
+    /// `plugin_configuration`, while the plugin's root context is made, and while it is configured.
     PluginConfiguration(Bytes),
     /// The answer to an HTTP call.
     HttpCall {
