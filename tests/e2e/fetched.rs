@@ -112,6 +112,40 @@ fn a_start_waits_for_a_server_that_comes_late_and_needs_none_once_it_has_the_mod
     assert!(proxy.stderr().contains(&told), "which bytes run is told: {}", proxy.stderr());
 }
 
+/// As the receiver of a queue and who fills it: the second looks for the queue as it is configured.
+#[test]
+fn filters_start_in_their_order_whichever_module_is_there_first() {
+    let guest = |function: &str, name: &str| {
+        let text = format!(
+            r#"(module (import "env" "proxy_{function}" (func $queue (param {params}) (result i32)))
+                (memory (export "memory") 1) (data (i32.const 16) "vq")
+                (func (export "proxy_abi_version_0_2_1"))
+                (func (export "malloc") (param i32) (result i32) (i32.const 8))
+                (func (export "proxy_on_configure") (param i32 i32) (result i32) (i32.eqz (call $queue {name}))))"#,
+            params = if name.starts_with("(i32.const 16)") { "i32 i32 i32 i32 i32" } else { "i32 i32 i32" },
+        );
+        wat::parse_str(text).expect("the guest's text is right")
+    };
+    let registers = guest("register_shared_queue", "(i32.const 17) (i32.const 1) (i32.const 32)");
+    let resolves =
+        guest("resolve_shared_queue", "(i32.const 16) (i32.const 1) (i32.const 17) (i32.const 1) (i32.const 32)");
+    let (origin, cache, address) = (Origin::start(), TempDir::new(), port::free());
+    let file = cache.path().join("resolves.wasm");
+    std::fs::write(&file, resolves).expect("a file");
+    let filters = format!(
+        "filters:\n  - {{ name: far, wasm: {{ vm_id: v, url: 'http://{address}/m.wasm', sha256: {}, fetch_retry_for: 30s }} }}\n  \
+         - {{ name: near, wasm: {{ vm_id: v, file: {} }} }}\n",
+        sha256(&registers),
+        file.display()
+    );
+    let yaml = Shape { top: &filters, route: "filters: [far, near]\n", ..Shape::default() }.yaml(&[origin.address]);
+    let mut proxy = spawn(&yaml, &cache);
+    wait::until_true("a word on what is waited for", || ready(&proxy).1.contains("cannot fetch"));
+    serve(address, registers);
+    proxy.await_ready().expect("the second finds what the first made");
+    proxy.assert_healthy();
+}
+
 #[test]
 fn a_signal_ends_the_wait_at_once() {
     let (origin, cache) = (Origin::start(), TempDir::new());

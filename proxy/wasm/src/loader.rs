@@ -152,6 +152,8 @@ impl WasmLoader {
         let plugin = Arc::new(Plugin::of(filter, wasm));
         let spec = Arc::new(MachineSpec::of(wasm, Shared::process()));
         let tried = Tried { module: Arc::clone(&module), spec: Arc::clone(&spec), plugin: Arc::clone(&plugin) };
+        // As in Envoy they start in the configuration's order, on trial as well: what one finds there (a queue, a value) those before it made.
+        turn.comes().await;
         let (trial, _wanted) = Wanted::trial();
         let alone = tried.clone();
         let took = self.turns.here(move || alone.attempt(runtime, trial)).await?;
@@ -164,8 +166,6 @@ impl WasmLoader {
             capabilities: spec.capabilities.clone(),
             node: Arc::clone(&spec.node),
         };
-        // A worker seats them in the configuration's order.
-        turn.comes().await;
         let beside = self.beside(&key);
         let (place, takes) = if beside.is_empty() {
             (Place::Shared, took)

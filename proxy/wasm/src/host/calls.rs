@@ -72,7 +72,7 @@ fn refused(host: &mut Host, cluster: &str, refused: CallRefused) -> Status {
             host.no_cluster(host.root_id(), cluster, &refused);
             Status::BadArgument
         }
-        CallRefused::TooLarge => Status::BadArgument,
+        CallRefused::Ending | CallRefused::TooLarge => Status::BadArgument,
         CallRefused::Malformed => {
             host.unsayable(host.root_id(), &refused);
             Status::InternalFailure
@@ -87,7 +87,7 @@ fn refused(host: &mut Host, cluster: &str, refused: CallRefused) -> Status {
 
 /// For gRPC, Envoy tells an unknown service by another status.
 fn grpc_refused(host: &mut Host, cluster: &str, why: CallRefused) -> Status {
-    let is_of_cluster = matches!(why, CallRefused::UnknownCluster | CallRefused::NotAllowed);
+    let is_of_cluster = matches!(why, CallRefused::UnknownCluster | CallRefused::NotAllowed | CallRefused::Ending);
     let status = refused(host, cluster, why);
     if is_of_cluster { Status::ParseFailure } else { status }
 }

@@ -6,10 +6,11 @@
 //!                          have; with the quota of a sidecar, a CPU or less, two were done no sooner
 //!  on a thread here        one at a time, each over soon: a file is read, an artefact looked for and mapped, a filter tried
 //!                          (which may take the memory that a machine may)
-//!  seated beside others    in the order of the configuration, as on a worker
+//!  tried, and seated       in the order of the configuration, as on a worker: what one makes (a queue, a value) is there for those behind
+//!    beside others
 //! ```
 //!
-//! Nobody waits for a place in one line with a place in another, so what is in the cache waits for nothing that is fetched or compiled.
+//! Nobody waits for a place in one line with a place in another, so what is in the cache waits for nothing that is fetched or compiled, until it is tried behind those before it.
 
 use super::Fault;
 use crate::engine;

@@ -60,6 +60,9 @@ pub enum CallRefused {
     /// The filter may not call it (`allowed_clusters`).
     #[error("the cluster is not among allowed_clusters")]
     NotAllowed,
+    /// The worker ends.
+    #[error("the proxy ends")]
+    Ending,
     /// A pseudo-header is missing, or a name or a value is none that any message can have.
     #[error("the request cannot be said")]
     Malformed,
@@ -244,7 +247,7 @@ impl Services {
     }
 
     fn cluster(&self, name: &str) -> Result<Rc<Cluster>, CallRefused> {
-        let worker = self.inner.worker.upgrade().ok_or(CallRefused::UnknownCluster)?;
+        let worker = self.inner.worker.upgrade().ok_or(CallRefused::Ending)?;
         let view = worker.view();
         let index = view.cluster_named(name).ok_or(CallRefused::UnknownCluster)?;
         if !self.inner.allowed.allows(name) {
