@@ -279,7 +279,9 @@ fn a_reload_whose_filters_share_a_machine_that_does_not_fit_is_refused() {
     let answer = proxy.admin_post("/reload");
     assert!(proxy.ended().is_none(), "the kernel killed it");
     assert_eq!(answer.status, 409, "{answer:?}");
-    assert!(answer.text().contains("on each worker (2)"), "{answer:?}");
+    // On trial already, or for want of room on each worker.
+    let said = ["on each worker (2)", "the container's memory is short"];
+    assert!(said.iter().any(|words| answer.text().contains(words)), "{answer:?}");
     for _ in 0..10 {
         assert_eq!((leak(&proxy), quiet(&proxy)), (Some(200), Some(200)));
     }

@@ -218,10 +218,12 @@ impl Filters {
         if disabled {
             let Some(here) = here else {
                 let name = quoted(name.as_str());
-                cx.error(place, format!("the listener has no filter {name} to be disabled; remove this"));
+                cx.error(place, format!("there is no filter {name} in the chain to be disabled; remove this"));
                 return None;
             };
             chain[here] = None;
+            // It may come again at the end of the chain.
+            said.retain(|known| *known != found);
             if filter.configuration.is_written() {
                 cx.error(place, "a filter that is disabled needs no configuration; keep one of the two");
             }

@@ -106,7 +106,8 @@ struct Queue {
 
 #[derive(Debug)]
 struct Listener {
-    root: u32,
+    /// The machine's roots that registered the queue, in the order in which they last did; one at least. The last is told.
+    roots: Vec<u32>,
     ready: mpsc::Sender<Ready>,
 }
 
@@ -150,18 +151,27 @@ impl Queues {
             store.untold -= mem::take(&mut queue.untold);
         }
         match queue.listeners.iter_mut().find(|listener| listener.ready.same_channel(ready)) {
-            Some(listener) => listener.root = root,
-            None => queue.listeners.push(Listener { root, ready: ready.clone() }),
+            Some(listener) => {
+                listener.roots.retain(|known| *known != root);
+                listener.roots.push(root);
+            }
+            None => queue.listeners.push(Listener { roots: vec![root], ready: ready.clone() }),
         }
         store.tell_rest();
         Ok(id)
     }
 
-    /// A root context of the machine behind `ready` is gone: what it would be told of, others are.
+    /// A root context of the machine behind `ready` is gone: what it would be told of, the one is that registered before it, or other machines
+    /// are.
     pub fn leave(&self, root: u32, ready: &mpsc::Sender<Ready>) {
         let mut store = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for queue in store.queues.values_mut() {
-            queue.listeners.retain(|listener| listener.root != root || !listener.ready.same_channel(ready));
+            queue.listeners.retain_mut(|listener| {
+                if listener.ready.same_channel(ready) {
+                    listener.roots.retain(|known| *known != root);
+                }
+                !listener.roots.is_empty()
+            });
         }
     }
 
@@ -287,8 +297,8 @@ impl Queue {
     fn tell(&mut self, id: u32) -> bool {
         (0..self.listeners.len()).any(|_| {
             self.turn = (self.turn + 1) % self.listeners.len();
-            let listener = &self.listeners[self.turn];
-            listener.ready.try_send(Ready { root: listener.root, queue: id }).is_ok()
+            let Listener { roots, ready } = &self.listeners[self.turn];
+            roots.last().is_some_and(|root| ready.try_send(Ready { root: *root, queue: id }).is_ok())
         })
     }
 
@@ -460,6 +470,13 @@ mod tests {
                 (Ok(Ready { root: 2, queue: id }), Ok(Ready { root: 1, queue: id }))
             );
         }
+        // A reload takes it away: the one before it goes on.
+        queues.leave(2, &ready);
+        (0..2).for_each(|_| queues.enqueue(id, b"a").unwrap());
+        assert_eq!(
+            (told.try_recv(), others.try_recv()),
+            (Ok(Ready { root: 1, queue: id }), Ok(Ready { root: 1, queue: id }))
+        );
     }
 
     #[test]
