@@ -115,14 +115,14 @@ fn a_start_waits_for_a_server_that_comes_late_and_needs_none_once_it_has_the_mod
 /// As the receiver of a queue and who fills it: the second looks for the queue as it is configured.
 #[test]
 fn filters_start_in_their_order_whichever_module_is_there_first() {
-    let guest = |function: &str, name: &str| {
+    let guest = |function: &str, arguments: &str| {
         let text = format!(
             r#"(module (import "env" "proxy_{function}" (func $queue (param {params}) (result i32)))
                 (memory (export "memory") 1) (data (i32.const 16) "vq")
                 (func (export "proxy_abi_version_0_2_1"))
                 (func (export "malloc") (param i32) (result i32) (i32.const 8))
-                (func (export "proxy_on_configure") (param i32 i32) (result i32) (i32.eqz (call $queue {name}))))"#,
-            params = if name.starts_with("(i32.const 16)") { "i32 i32 i32 i32 i32" } else { "i32 i32 i32" },
+                (func (export "proxy_on_configure") (param i32 i32) (result i32) (i32.eqz (call $queue {arguments}))))"#,
+            params = "i32 ".repeat(arguments.matches("i32").count()),
         );
         wat::parse_str(text).expect("the guest's text is right")
     };

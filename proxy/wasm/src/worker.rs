@@ -279,8 +279,8 @@ impl Slot {
         if wait >= AWAY {
             tracing::warn!(
                 filter = %seat.plugin().name,
-                "the filter is away for {wait:.1?}, then its machine is started again: it died, or could not be started, too often (limits.restarts of {} in a minute), or \
-                 took too much of the worker's time by dying",
+                "the filter is away for {wait:.1?}, then its machine is started again: it died, or could not be started, too often \
+                 (limits.restarts of {} in a minute), or took too much of the worker's time by dying",
                 seat.plugin().limits.restarts
             );
         }

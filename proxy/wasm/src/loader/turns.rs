@@ -10,7 +10,8 @@
 //!    beside others
 //! ```
 //!
-//! Nobody waits for a place in one line with a place in another, so what is in the cache waits for nothing that is fetched or compiled, until it is tried behind those before it.
+//! Nobody waits for a place in one line with a place in another, so what is in the cache waits for nothing that is fetched or compiled,
+//! until it is tried behind those before it.
 
 use super::Fault;
 use crate::engine;

@@ -1,0 +1,211 @@
+use super::*;
+
+#[test]
+fn messages_come_in_order_and_each_is_told_once() {
+    let queues = Queues::default();
+    let (ready, mut told) = mpsc::channel(8);
+    let id = queues.register("v", b"q", 1, &ready).unwrap();
+    assert_eq!(queues.register("v", b"q", 1, &ready), Ok(id), "idempotent");
+    assert_eq!(queues.resolve("v", b"q"), Some(id));
+    assert_eq!(queues.resolve("w", b"q"), None);
+    queues.enqueue(id, b"a").unwrap();
+    queues.enqueue(id, b"b").unwrap();
+    assert_eq!(told.try_recv(), Ok(Ready { root: 1, queue: id }));
+    assert_eq!(told.try_recv(), Ok(Ready { root: 1, queue: id }));
+    assert!(told.try_recv().is_err());
+    assert_eq!(queues.dequeue(id).as_deref(), Ok(&b"a"[..]));
+    assert_eq!(queues.dequeue(id).as_deref(), Ok(&b"b"[..]));
+    assert_eq!(queues.dequeue(id), Err(Status::Empty));
+    assert_eq!(queues.dequeue(id + 1), Err(Status::NotFound));
+    assert_eq!(queues.enqueue(id + 1, b""), Err(Status::NotFound));
+}
+
+#[test]
+fn what_a_machine_is_behind_with_it_is_told_of_once_it_has_looked() {
+    let queues = Queues::default();
+    let (ready, mut told) = mpsc::channel(2);
+    let ids = [b"q", b"r"].map(|name| queues.register("v", name, 1, &ready).unwrap());
+    for number in 0..10 {
+        queues.enqueue(ids[number % 2], b"a").unwrap();
+    }
+    let mut tells = [0, 0];
+    while let Ok(Ready { queue, .. }) = told.try_recv() {
+        tells[usize::from(queue == ids[1])] += 1;
+        queues.tell_rest();
+    }
+    assert_eq!(tells, [5, 5], "each message once");
+    // What is taken out untold is told to nobody.
+    for _ in 0..5 {
+        queues.enqueue(ids[0], b"a").unwrap();
+    }
+    (0..10).for_each(|_| drop(queues.dequeue(ids[0]).unwrap()));
+    assert_eq!((told.try_recv().is_ok(), told.try_recv().is_ok()), (true, true));
+    queues.tell_rest();
+    assert!(told.try_recv().is_err());
+    queues.enqueue(ids[1], b"a").unwrap();
+    assert_eq!(told.try_recv(), Ok(Ready { root: 1, queue: ids[1] }));
+}
+
+#[test]
+fn a_full_queue_refuses_and_a_dead_machine_is_passed_over() {
+    let queues = Queues::default();
+    let (dead, gone) = mpsc::channel(8);
+    let (ready, mut told) = mpsc::channel(8);
+    let id = queues.register("v", b"q", 1, &dead).unwrap();
+    queues.register("v", b"q", 4, &ready).unwrap();
+    drop(gone);
+    queues.enqueue(id, &vec![0; MOST_QUEUE_BYTES]).unwrap();
+    assert_eq!(told.try_recv(), Ok(Ready { root: 4, queue: id }));
+    assert_eq!(queues.enqueue(id, b"x"), Err(Status::InternalFailure));
+    queues.forget("v");
+    assert_eq!(queues.dequeue(id), Err(Status::NotFound));
+}
+
+#[test]
+fn a_queue_that_was_full_once_keeps_no_places() {
+    let queues = Queues::default();
+    let (ready, _told) = mpsc::channel(1);
+    let id = queues.register("v", b"q", 1, &ready).unwrap();
+    let room = || queues.0.lock().unwrap().queues[&id].items.capacity();
+    for number in 0..MOST_ITEMS {
+        queues.enqueue(id, &number.to_le_bytes()).unwrap();
+    }
+    for number in 0..MOST_ITEMS {
+        assert_eq!(queues.dequeue(id).as_deref(), Ok(&number.to_le_bytes()[..]), "in order");
+        let left = MOST_ITEMS - number - 1;
+        assert!(room() <= FEW.max(4 * left), "{} places for {left}", room());
+    }
+}
+
+#[test]
+fn a_queue_that_is_filled_faster_than_emptied_keeps_no_other_from_being_told() {
+    for full in 0..2 {
+        let queues = Queues::default();
+        let (ready, mut told) = mpsc::channel(2);
+        let ids = [b"q", b"r"].map(|name| queues.register("v", name, 1, &ready).unwrap());
+        let mut tells = [0, 0];
+        for _ in 0..20 {
+            (0..3).for_each(|_| queues.enqueue(ids[full], b"a").unwrap());
+            queues.enqueue(ids[1 - full], b"a").unwrap();
+            for _ in 0..2 {
+                if let Ok(Ready { queue, .. }) = told.try_recv() {
+                    tells[usize::from(queue == ids[1])] += 1;
+                    queues.tell_rest();
+                }
+            }
+        }
+        assert!(tells[1 - full] >= 15, "{tells:?}");
+    }
+}
+
+/// A message on which a machine dies would have it die for ever.
+#[test]
+fn what_dead_machines_were_to_be_told_of_nobody_is() {
+    let queues = Queues::default();
+    let (ready, told) = mpsc::channel(2);
+    let id = queues.register("v", b"q", 1, &ready).unwrap();
+    (0..5).for_each(|_| queues.enqueue(id, b"a").unwrap());
+    drop(told);
+    (0..5).for_each(|_| queues.enqueue(id, b"a").unwrap());
+    let (next, mut told) = mpsc::channel(2);
+    assert_eq!(queues.register("v", b"q", 7, &next), Ok(id));
+    assert!(told.try_recv().is_err());
+    (0..3).for_each(|_| queues.enqueue(id, b"a").unwrap());
+    // But one that comes while it lives is told of what it is behind with.
+    let (other, mut others) = mpsc::channel(2);
+    queues.register("v", b"q", 8, &other).unwrap();
+    assert_eq!(
+        (told.try_recv(), told.try_recv()),
+        (Ok(Ready { root: 7, queue: id }), Ok(Ready { root: 7, queue: id }))
+    );
+    assert_eq!(others.try_recv(), Ok(Ready { root: 8, queue: id }));
+    queues.tell_rest();
+    assert!(told.try_recv().is_err() && others.try_recv().is_err());
+}
+
+/// As after a reload: the machine lives on with another root.
+#[test]
+fn a_root_that_is_gone_is_told_nothing() {
+    let queues = Queues::default();
+    let (ready, mut told) = mpsc::channel(8);
+    let id = queues.register("v", b"q", 1, &ready).unwrap();
+    queues.register("v", b"q", 2, &ready).unwrap();
+    queues.leave(1, &ready);
+    for _ in 0..4 {
+        queues.enqueue(id, b"a").unwrap();
+        assert_eq!(told.try_recv(), Ok(Ready { root: 2, queue: id }));
+    }
+    queues.leave(2, &ready);
+    queues.enqueue(id, b"a").unwrap();
+    assert!(told.try_recv().is_err());
+}
+
+#[test]
+fn of_the_roots_of_a_machine_the_last_that_registers_is_told() {
+    let queues = Queues::default();
+    let (ready, mut told) = mpsc::channel(8);
+    let (other, mut others) = mpsc::channel(8);
+    let id = queues.register("v", b"q", 1, &ready).unwrap();
+    queues.register("v", b"q", 1, &other).unwrap();
+    queues.register("v", b"q", 2, &ready).unwrap();
+    (0..4).for_each(|_| queues.enqueue(id, b"a").unwrap());
+    for _ in 0..2 {
+        assert_eq!(
+            (told.try_recv(), others.try_recv()),
+            (Ok(Ready { root: 2, queue: id }), Ok(Ready { root: 1, queue: id }))
+        );
+    }
+    // A reload takes it away: the one before it goes on.
+    queues.leave(2, &ready);
+    (0..2).for_each(|_| queues.enqueue(id, b"a").unwrap());
+    assert_eq!(
+        (told.try_recv(), others.try_recv()),
+        (Ok(Ready { root: 1, queue: id }), Ok(Ready { root: 1, queue: id }))
+    );
+}
+
+#[test]
+fn a_name_is_short() {
+    let queues = Queues::default();
+    let (ready, _told) = mpsc::channel(8);
+    let name = [b'q'; MOST_NAME + 1];
+    assert_eq!(queues.register("v", &name, 1, &ready), Err(Status::InternalFailure));
+    assert_eq!(queues.resolve("v", &name), None);
+    let id = queues.register("v", &name[1..], 1, &ready).unwrap();
+    assert_eq!(queues.resolve("v", &name[1..]), Some(id));
+}
+
+#[test]
+fn a_vm_ids_queues_have_one_bound_of_their_own_and_what_is_taken_out_gives_room() {
+    let queues = Queues::default();
+    let (ready, _told) = mpsc::channel(1);
+    let message = vec![0; MOST_QUEUE_BYTES];
+    let fill = |vm_id: &str, name: u8| {
+        let id = queues.register(vm_id, &[name], 1, &ready).unwrap();
+        queues.enqueue(id, &message).map(|()| id)
+    };
+    let most = u8::try_from(MOST_BYTES / (MOST_QUEUE_BYTES + MESSAGE)).unwrap();
+    let filled: Vec<_> = (0..most).map(|name| fill("v", name).unwrap()).collect();
+    assert_eq!(fill("v", most), Err(Status::InternalFailure));
+    assert_eq!(queues.bytes("v"), usize::from(most) * (MOST_QUEUE_BYTES + MESSAGE));
+    let other = fill("w", 0).unwrap();
+    assert_eq!(queues.enqueue(other, b"x"), Err(Status::InternalFailure), "it is full itself");
+    assert_eq!((queues.refused("v"), queues.refused("w")), ([1, 0, 0, 0], [0, 0, 1, 0]));
+    queues.dequeue(filled[0]).unwrap();
+    fill("v", most).unwrap();
+    queues.forget("v");
+    assert_eq!((queues.bytes("v"), queues.bytes("w")), (0, MOST_QUEUE_BYTES + MESSAGE));
+    assert!((0..most).all(|name| fill("v", name).is_ok()));
+}
+
+#[test]
+fn queues_of_one_vm_id_deny_another_none() {
+    let queues = Queues::default();
+    let (ready, _told) = mpsc::channel(1);
+    let register = |vm_id: &str, name: usize| queues.register(vm_id, &name.to_le_bytes(), 1, &ready);
+    assert!((0..MOST_QUEUES).all(|name| register("v", name).is_ok()));
+    assert_eq!(register("v", MOST_QUEUES), Err(Status::InternalFailure));
+    assert!(register("v", 0).is_ok(), "it is there");
+    assert!(register("w", 0).is_ok());
+    assert_eq!(queues.refused("v"), [0, 1, 0, 0]);
+}
