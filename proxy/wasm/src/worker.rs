@@ -370,9 +370,9 @@ impl Mourner for Slot {
 
 /// Tells a machine of messages in queues it registered.
 async fn listen(machine: Weak<Machine>, mut told: mpsc::Receiver<Ready>, shared: Arc<Shared>) {
-    while let Some(Ready { root, queue }) = told.recv().await {
+    while let Some(ready) = told.recv().await {
         let Some(machine) = machine.upgrade() else { return };
-        machine.queue_ready(root, queue);
+        machine.queue_ready(ready);
         shared.queues.tell_rest();
         // A guest that fills its own queue must not keep the worker to itself.
         tokio::task::yield_now().await;

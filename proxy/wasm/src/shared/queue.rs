@@ -34,14 +34,9 @@ pub const MESSAGE: usize = 64;
 /// Bytes of messages in a vm_id's queues, with [`MESSAGE`] for each: as much as its shared data may have.
 pub const MOST_BYTES: usize = 64 * 1024 * 1024;
 
-/// A machine that registered a queue is told that something is in it.
+/// A machine that registered this queue is told that something is in it; [`Queues::whose`] says which of its roots is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Ready {
-    /// The root context that registered it.
-    pub root: u32,
-    /// The queue.
-    pub queue: u32,
-}
+pub struct Ready(pub u32);
 
 /// All queues. Shared by all workers: one fills what another empties.
 #[derive(Debug, Default)]
@@ -161,6 +156,21 @@ impl Queues {
         Ok(id)
     }
 
+    /// The root context that a machine, the one behind `ready`, is to tell of a message that it was told of. Not before it does: of its roots
+    /// one may have gone meanwhile, another come. `None`: all that registered the queue have gone; others will be told of it.
+    #[must_use]
+    pub fn whose(&self, told: Ready, ready: &mpsc::Sender<Ready>) -> Option<u32> {
+        let mut store = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let queue = store.queues.get_mut(&told.0)?;
+        let listener = queue.listeners.iter().find(|listener| listener.ready.same_channel(ready));
+        let root = listener.and_then(|listener| listener.roots.last().copied());
+        if root.is_none() && queue.is_listened_to() && queue.untold < queue.items.len() {
+            queue.untold += 1;
+            store.untold += 1;
+        }
+        root
+    }
+
     /// A root context of the machine behind `ready` is gone: what it would be told of, the one is that registered before it, or other machines
     /// are.
     pub fn leave(&self, root: u32, ready: &mpsc::Sender<Ready>) {
@@ -213,7 +223,7 @@ impl Queues {
         queue.bytes += message.len();
         queue.of.bytes.store(bytes, Relaxed);
         queue.items.push_back(Bytes::copy_from_slice(message));
-        if !queue.tell(id) && queue.listeners.iter().any(|listener| !listener.ready.is_closed()) {
+        if !queue.tell(id) && queue.is_listened_to() {
             queue.untold += 1;
             guard.untold += 1;
         }
@@ -297,9 +307,13 @@ impl Queue {
     fn tell(&mut self, id: u32) -> bool {
         (0..self.listeners.len()).any(|_| {
             self.turn = (self.turn + 1) % self.listeners.len();
-            let Listener { roots, ready } = &self.listeners[self.turn];
-            roots.last().is_some_and(|root| ready.try_send(Ready { root: *root, queue: id }).is_ok())
+            self.listeners[self.turn].ready.try_send(Ready(id)).is_ok()
         })
+    }
+
+    /// Whether a machine that lives registered it.
+    fn is_listened_to(&self) -> bool {
+        self.listeners.iter().any(|listener| !listener.ready.is_closed())
     }
 
     /// One that was full for once does not keep places for as many messages: they count with their messages alone.

@@ -11,6 +11,7 @@ use crate::{
     abi::callback::Callbacks,
     calls::{Call, Last, Seen, Told},
     host::headers::count,
+    shared::Ready,
 };
 use bytes::Bytes;
 use pillion_core::exchange::filter::{Failed, Metadata};
@@ -31,7 +32,12 @@ impl Machine {
     }
 
     /// Something is in a queue that a plugin registered.
-    pub fn queue_ready(&self, root: u32, queue: u32) {
+    pub fn queue_ready(&self, ready: Ready) {
+        let root = self.store.try_borrow().ok().and_then(|store| {
+            let host = store.data();
+            host.spec.shared.queues.whose(ready, &host.ready)
+        });
+        let (Some(root), Ready(queue)) = (root, ready) else { return };
         self.tell("proxy_on_queue_ready", root, |callbacks| callbacks.queue_ready.clone(), (root, queue), |_| ());
     }
 

@@ -1,5 +1,11 @@
 use super::*;
 
+/// What a machine is told next: which of its roots, of which queue.
+fn hear(queues: &Queues, ready: &mpsc::Sender<Ready>, told: &mut mpsc::Receiver<Ready>) -> Option<(u32, u32)> {
+    let next = told.try_recv().ok()?;
+    queues.whose(next, ready).map(|root| (root, next.0))
+}
+
 #[test]
 fn messages_come_in_order_and_each_is_told_once() {
     let queues = Queues::default();
@@ -10,8 +16,8 @@ fn messages_come_in_order_and_each_is_told_once() {
     assert_eq!(queues.resolve("w", b"q"), None);
     queues.enqueue(id, b"a").unwrap();
     queues.enqueue(id, b"b").unwrap();
-    assert_eq!(told.try_recv(), Ok(Ready { root: 1, queue: id }));
-    assert_eq!(told.try_recv(), Ok(Ready { root: 1, queue: id }));
+    assert_eq!(hear(&queues, &ready, &mut told), Some((1, id)));
+    assert_eq!(hear(&queues, &ready, &mut told), Some((1, id)));
     assert!(told.try_recv().is_err());
     assert_eq!(queues.dequeue(id).as_deref(), Ok(&b"a"[..]));
     assert_eq!(queues.dequeue(id).as_deref(), Ok(&b"b"[..]));
@@ -29,7 +35,7 @@ fn what_a_machine_is_behind_with_it_is_told_of_once_it_has_looked() {
         queues.enqueue(ids[number % 2], b"a").unwrap();
     }
     let mut tells = [0, 0];
-    while let Ok(Ready { queue, .. }) = told.try_recv() {
+    while let Some((_, queue)) = hear(&queues, &ready, &mut told) {
         tells[usize::from(queue == ids[1])] += 1;
         queues.tell_rest();
     }
@@ -43,7 +49,7 @@ fn what_a_machine_is_behind_with_it_is_told_of_once_it_has_looked() {
     queues.tell_rest();
     assert!(told.try_recv().is_err());
     queues.enqueue(ids[1], b"a").unwrap();
-    assert_eq!(told.try_recv(), Ok(Ready { root: 1, queue: ids[1] }));
+    assert_eq!(hear(&queues, &ready, &mut told), Some((1, ids[1])));
 }
 
 #[test]
@@ -55,7 +61,7 @@ fn a_full_queue_refuses_and_a_dead_machine_is_passed_over() {
     queues.register("v", b"q", 4, &ready).unwrap();
     drop(gone);
     queues.enqueue(id, &vec![0; MOST_QUEUE_BYTES]).unwrap();
-    assert_eq!(told.try_recv(), Ok(Ready { root: 4, queue: id }));
+    assert_eq!(hear(&queues, &ready, &mut told), Some((4, id)));
     assert_eq!(queues.enqueue(id, b"x"), Err(Status::InternalFailure));
     queues.forget("v");
     assert_eq!(queues.dequeue(id), Err(Status::NotFound));
@@ -88,7 +94,7 @@ fn a_queue_that_is_filled_faster_than_emptied_keeps_no_other_from_being_told() {
             (0..3).for_each(|_| queues.enqueue(ids[full], b"a").unwrap());
             queues.enqueue(ids[1 - full], b"a").unwrap();
             for _ in 0..2 {
-                if let Ok(Ready { queue, .. }) = told.try_recv() {
+                if let Some((_, queue)) = hear(&queues, &ready, &mut told) {
                     tells[usize::from(queue == ids[1])] += 1;
                     queues.tell_rest();
                 }
@@ -114,11 +120,8 @@ fn what_dead_machines_were_to_be_told_of_nobody_is() {
     // But one that comes while it lives is told of what it is behind with.
     let (other, mut others) = mpsc::channel(2);
     queues.register("v", b"q", 8, &other).unwrap();
-    assert_eq!(
-        (told.try_recv(), told.try_recv()),
-        (Ok(Ready { root: 7, queue: id }), Ok(Ready { root: 7, queue: id }))
-    );
-    assert_eq!(others.try_recv(), Ok(Ready { root: 8, queue: id }));
+    assert_eq!((hear(&queues, &next, &mut told), hear(&queues, &next, &mut told)), (Some((7, id)), Some((7, id))));
+    assert_eq!(hear(&queues, &other, &mut others), Some((8, id)));
     queues.tell_rest();
     assert!(told.try_recv().is_err() && others.try_recv().is_err());
 }
@@ -133,7 +136,7 @@ fn a_root_that_is_gone_is_told_nothing() {
     queues.leave(1, &ready);
     for _ in 0..4 {
         queues.enqueue(id, b"a").unwrap();
-        assert_eq!(told.try_recv(), Ok(Ready { root: 2, queue: id }));
+        assert_eq!(hear(&queues, &ready, &mut told), Some((2, id)));
     }
     queues.leave(2, &ready);
     queues.enqueue(id, b"a").unwrap();
@@ -151,17 +154,38 @@ fn of_the_roots_of_a_machine_the_last_that_registers_is_told() {
     (0..4).for_each(|_| queues.enqueue(id, b"a").unwrap());
     for _ in 0..2 {
         assert_eq!(
-            (told.try_recv(), others.try_recv()),
-            (Ok(Ready { root: 2, queue: id }), Ok(Ready { root: 1, queue: id }))
+            (hear(&queues, &ready, &mut told), hear(&queues, &other, &mut others)),
+            (Some((2, id)), Some((1, id)))
         );
     }
     // A reload takes it away: the one before it goes on.
     queues.leave(2, &ready);
     (0..2).for_each(|_| queues.enqueue(id, b"a").unwrap());
-    assert_eq!(
-        (told.try_recv(), others.try_recv()),
-        (Ok(Ready { root: 1, queue: id }), Ok(Ready { root: 1, queue: id }))
-    );
+    assert_eq!((hear(&queues, &ready, &mut told), hear(&queues, &other, &mut others)), (Some((1, id)), Some((1, id))));
+}
+
+/// As after a reload: what it was told and had not looked at is told all the same.
+#[test]
+fn of_what_a_machine_was_told_and_has_not_looked_at_those_are_told_who_are_left() {
+    let queues = Queues::default();
+    let (ready, mut told) = mpsc::channel(8);
+    let id = queues.register("v", b"q", 1, &ready).unwrap();
+    queues.register("v", b"q", 2, &ready).unwrap();
+    (0..4).for_each(|_| queues.enqueue(id, b"a").unwrap());
+    assert_eq!(hear(&queues, &ready, &mut told), Some((2, id)));
+    queues.leave(2, &ready);
+    assert_eq!(hear(&queues, &ready, &mut told), Some((1, id)));
+    queues.register("v", b"q", 3, &ready).unwrap();
+    queues.leave(1, &ready);
+    assert_eq!(hear(&queues, &ready, &mut told), Some((3, id)));
+    // The last of this machine goes: another machine is told.
+    let (other, mut others) = mpsc::channel(8);
+    queues.register("v", b"q", 9, &other).unwrap();
+    queues.leave(3, &ready);
+    assert_eq!(hear(&queues, &ready, &mut told), None);
+    queues.tell_rest();
+    assert_eq!(hear(&queues, &other, &mut others), Some((9, id)));
+    assert!(others.try_recv().is_err() && told.try_recv().is_err());
 }
 
 #[test]
