@@ -51,7 +51,7 @@ impl Drop for Place {
 }
 
 fn compiler_that_must_not_run() -> Compiler {
-    Compiler::Child { program: "/nonexistent".into(), arguments: Vec::new() }
+    Compiler::Child { program: "/nonexistent".into(), arguments: Vec::new(), memory: artefact::MEMORY }
 }
 
 fn load(directory: &Directory, compiler: &Compiler) -> Result<(), String> {
@@ -192,7 +192,11 @@ fn where_an_artefact_has_no_room_it_lives_in_memory() {
         "cat >/dev/null; case $(readlink /proc/$$/fd/1) in /memfd:*) cat {};; *) echo 'No space left on device' >&2; exit 1;; esac",
         place.artefacts()[0].display()
     );
-    let compiler = Compiler::Child { program: "/bin/sh".into(), arguments: vec!["-c".into(), script.into()] };
+    let compiler = Compiler::Child {
+        program: "/bin/sh".into(),
+        arguments: vec!["-c".into(), script.into()],
+        memory: artefact::MEMORY,
+    };
     let directory = full.open();
     let (loaded, said) = warned(|| load(&directory, &compiler));
     loaded.unwrap();
@@ -326,7 +330,7 @@ fn a_key_that_another_process_is_making_is_left_to_it() {
 #[test]
 fn a_compiler_that_fails_leaves_nothing() {
     let place = Place::new();
-    let fails = Compiler::Child { program: "/bin/false".into(), arguments: Vec::new() };
+    let fails = Compiler::Child { program: "/bin/false".into(), arguments: Vec::new(), memory: artefact::MEMORY };
     let words = load(&place.open(), &fails).unwrap_err();
     assert!(words.contains("the compiler did not run"), "{words}");
     let left: Vec<_> = fs::read_dir(&place.0).unwrap().map(|entry| entry.unwrap().file_name()).collect();
@@ -339,7 +343,11 @@ fn a_compiler_that_is_killed_or_cannot_start_is_not_tried_again() {
     let place = Place::new();
     let ran = place.0.join("ran");
     let script = format!("echo >>{}; kill -9 $$", ran.display());
-    let killed = Compiler::Child { program: "/bin/sh".into(), arguments: vec!["-c".into(), script.into()] };
+    let killed = Compiler::Child {
+        program: "/bin/sh".into(),
+        arguments: vec!["-c".into(), script.into()],
+        memory: artefact::MEMORY,
+    };
     let (loaded, said) = warned(|| load(&place.open(), &killed));
     let words = loaded.unwrap_err();
     assert!(words.contains("SIGKILL") && words.contains("memory") && words.contains("pillion check"), "{words}");
@@ -404,7 +412,11 @@ fn what_a_child_still_writes_stays() {
 #[test]
 fn what_a_compiler_says_of_a_hostile_module_is_heard_at_once_cut_and_escaped() {
     let script = r"printf 'duplicate\nERROR forged \033[31m\0'>&2; head -c 500000 /dev/zero | tr '\0' a >&2; cat >/dev/null; exit 3";
-    let compiler = Compiler::Child { program: "/bin/sh".into(), arguments: vec!["-c".into(), script.into()] };
+    let compiler = Compiler::Child {
+        program: "/bin/sh".into(),
+        arguments: vec!["-c".into(), script.into()],
+        memory: artefact::MEMORY,
+    };
     let begun = Instant::now();
     let words = load(&Directory::memory(), &compiler).unwrap_err();
     assert!(begun.elapsed() < Duration::from_secs(60));

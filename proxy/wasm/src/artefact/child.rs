@@ -1,5 +1,5 @@
 //! Talks to a child that compiles: gives it the module and hears what it says at the same time, and waits for its end, as long as
-//! there is time and memory.
+//! there is time, and memory beside those who are served and of its own bound.
 
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
@@ -52,15 +52,26 @@ pub(super) enum Outcome {
     Unwanted,
     /// There is no memory for it. It has so many bytes.
     Short(u64),
+    /// It has so many bytes, more than any may.
+    Large(u64),
+}
+
+/// For how long, and with how much, a child may run.
+pub(super) struct Bounds<'a> {
+    /// Until then.
+    pub(super) until: Instant,
+    /// With as much as those who are served leave.
+    pub(super) spare: Option<&'a Spare>,
+    /// With so many bytes, whatever there is.
+    pub(super) memory: u64,
 }
 
 /// Gives the child the module and waits for its end. Its pipes are read and written as it likes, so that neither one that does not
-/// read nor one that says much is waited for longer. One that is late, unwanted, or for which memory is short, still runs.
+/// read nor one that says much is waited for longer. One that is late, unwanted, too large, or for which memory is short, still runs.
 pub(super) fn talk(
     child: &mut Child,
     module: &[u8],
-    until: Instant,
-    spare: Option<&Spare>,
+    bounds: &Bounds<'_>,
     wanted: &dyn Fn() -> Wanted,
 ) -> io::Result<Outcome> {
     let mut given = Given { input: child.stdin.take(), left: module };
@@ -72,20 +83,25 @@ pub(super) fn talk(
         ioctl_fionbio(output, true)?;
     }
     loop {
-        let mut left = until.saturating_duration_since(Instant::now());
+        let mut left = bounds.until.saturating_duration_since(Instant::now());
         if left.is_zero() {
             return Ok(Outcome::Late);
         }
         if wanted() == Wanted::No {
             return Ok(Outcome::Unwanted);
         }
-        left = left.min(SELDOM);
-        if let Some(spare) = spare.and_then(|spare| spare()) {
+        let taken = resident(child);
+        let mut room = bounds.memory.saturating_sub(taken);
+        if let Some(spare) = bounds.spare.and_then(|spare| spare()) {
             if spare == 0 {
-                return Ok(Outcome::Short(resident(child)));
+                return Ok(Outcome::Short(taken));
             }
-            left = left.min(Duration::from_millis(spare / (PACE / 1000)).max(OFTEN));
+            room = room.min(spare);
         }
+        if room == 0 {
+            return Ok(Outcome::Large(taken));
+        }
+        left = left.min(SELDOM).min(Duration::from_millis(room / (PACE / 1000)).max(OFTEN));
         if given.input.is_some() || heard.output.is_some() {
             wait(&given, &heard, left)?;
             given.give()?;
@@ -188,7 +204,8 @@ mod tests {
 
     fn talked(script: &str, module: &[u8], time: Duration, spare: Option<&Spare>) -> Outcome {
         let mut child = shell(script);
-        let outcome = talk(&mut child, module, Instant::now() + time, spare, &|| Wanted::Yes).unwrap();
+        let bounds = Bounds { until: Instant::now() + time, spare, memory: 64 << 20 };
+        let outcome = talk(&mut child, module, &bounds, &|| Wanted::Yes).unwrap();
         child.kill().ok();
         child.wait().unwrap();
         outcome
@@ -197,7 +214,7 @@ mod tests {
     fn ended(script: &str, module: &[u8]) -> (Option<i32>, Vec<u8>) {
         match talked(script, module, Duration::from_secs(60), None) {
             Outcome::Ended { status, words } => (status.code(), words),
-            Outcome::Late | Outcome::Short(_) | Outcome::Unwanted => panic!("it did not end"),
+            Outcome::Late | Outcome::Short(_) | Outcome::Large(_) | Outcome::Unwanted => panic!("it did not end"),
         }
     }
 
@@ -230,5 +247,15 @@ mod tests {
         let outcome = talked("exec sleep 60", b"", Duration::from_secs(60), Some(&spare));
         assert!(matches!(outcome, Outcome::Short(1..)));
         assert!(begun.elapsed() < Duration::from_secs(20));
+    }
+
+    /// It keeps a line that has no end, as long as it may.
+    #[test]
+    fn a_child_that_takes_more_than_any_may_is_given_up_whatever_there_is() {
+        let plenty: Spare = Box::new(|| Some(1 << 40));
+        for spare in [None, Some(&plenty)] {
+            let outcome = talked("ulimit -v 1000000; exec tail /dev/zero", b"", Duration::from_secs(60), spare);
+            assert!(matches!(outcome, Outcome::Large(taken) if (64 << 20..512 << 20).contains(&taken)));
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{
     Kept,
-    child::{Outcome, Spare, Wanted, talk},
+    child::{Bounds, Outcome, Spare, Wanted, talk},
 };
 use crate::{engine, vm::log};
 use rustix::{
@@ -24,6 +24,11 @@ use std::{
 /// Time a module may take. The largest real ones (Go, with a rule engine, 10 MB) take some ten seconds on a slow machine.
 const TIME: Duration = Duration::from_secs(120);
 
+/// Bytes that compiling a module may take where nothing else bounds it. Of real ones a Go program of 30 MB was seen to take 433 MiB, one of
+/// 2.4 MB 47 MiB, a Rust one of 450 KB 20 MiB: this is twice what the largest module there may be (64 MiB) takes at 15 bytes a byte.
+/// What takes more was made to, as one function of 320 KB that took 6 GiB.
+pub const MEMORY: u64 = 2 << 30;
+
 /// How modules are compiled.
 #[derive(Debug, Clone)]
 pub enum Compiler {
@@ -34,6 +39,8 @@ pub enum Compiler {
         program: PathBuf,
         /// Its arguments.
         arguments: Vec<OsString>,
+        /// Bytes it may take, as [`MEMORY`], where those who are served do not leave less.
+        memory: u64,
     },
     /// In this process: for tests.
     Here,
@@ -63,6 +70,12 @@ pub enum CompileError {
          the module before, by `pillion check` with PILLION_WASM_CACHE on a volume that both have"
     )]
     Memory(u64),
+    /// It takes more than any module may. It had so many MiB, of so many.
+    #[error(
+        "compiling it takes more memory than any module's may: it was given up at {0} MiB of {1} MiB, where a Go program of 30 MB \
+         takes 450; single functions of great size take most: build it optimised, or split what is generated into one"
+    )]
+    Large(u64, u64),
     /// The compiler did not run to its end.
     #[error("the compiler did not run: {0}")]
     Compiler(String),
@@ -84,7 +97,7 @@ impl Compiler {
     /// This very binary with these arguments, even if its file was replaced meanwhile.
     #[must_use]
     pub fn myself(arguments: impl IntoIterator<Item = OsString>) -> Self {
-        Self::Child { program: "/proc/self/exe".into(), arguments: arguments.into_iter().collect() }
+        Self::Child { program: "/proc/self/exe".into(), arguments: arguments.into_iter().collect(), memory: MEMORY }
     }
 
     pub(super) fn compile(&self, module: &[u8], into: &Kept, wanted: &dyn Fn() -> Wanted) -> Result<(), CompileError> {
@@ -96,7 +109,7 @@ impl Compiler {
                     engine::compile(module).map_err(|words| CompileError::Module(log::quoted(words.as_bytes())))?;
                 file.write_all(&artefact).map_err(failed)
             }
-            Self::Child { program, arguments } => {
+            Self::Child { program, arguments, memory } => {
                 let mut child = Command::new(program)
                     .args(arguments)
                     .env_clear()
@@ -105,7 +118,7 @@ impl Compiler {
                     .stderr(Stdio::piped())
                     .spawn()
                     .map_err(|error| CompileError::Start(error.to_string()))?;
-                let done = wait(&mut child, module, wanted);
+                let done = wait(&mut child, module, *memory, wanted);
                 if done.is_err() {
                     // It is waited for below whether it could be killed or had ended.
                     child.kill().ok();
@@ -126,13 +139,16 @@ pub fn leave_room(spare: Spare) {
     *SPARE.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(spare));
 }
 
-fn wait(child: &mut Child, module: &[u8], wanted: &dyn Fn() -> Wanted) -> Result<(), CompileError> {
+fn wait(child: &mut Child, module: &[u8], memory: u64, wanted: &dyn Fn() -> Wanted) -> Result<(), CompileError> {
     let failed = |error: io::Error| CompileError::Compiler(error.to_string());
     let spare = SPARE.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    match talk(child, module, Instant::now() + TIME, spare.as_deref(), wanted).map_err(failed)? {
+    let bounds = Bounds { until: Instant::now() + TIME, spare: spare.as_deref(), memory };
+    let mib = |bytes: u64| bytes.div_ceil(1 << 20);
+    match talk(child, module, &bounds, wanted).map_err(failed)? {
         Outcome::Unwanted => Err(CompileError::Unwanted),
         Outcome::Late => Err(CompileError::Time(TIME)),
-        Outcome::Short(taken) => Err(CompileError::Memory(taken.div_ceil(1 << 20))),
+        Outcome::Short(taken) => Err(CompileError::Memory(mib(taken))),
+        Outcome::Large(taken) => Err(CompileError::Large(mib(taken), mib(memory))),
         Outcome::Ended { status, words } => {
             // Names of the module are among them.
             let words = log::quoted(&words);

@@ -16,7 +16,7 @@ mod directory;
 mod unfinished;
 
 pub use child::{Spare, Wanted};
-pub use compiler::{CompileError, Compiler, compile_main, leave_room};
+pub use compiler::{CompileError, Compiler, MEMORY, compile_main, leave_room};
 pub use directory::Directory;
 pub use unfinished::Kept;
 

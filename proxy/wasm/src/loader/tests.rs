@@ -130,7 +130,11 @@ async fn what_is_there_waits_for_nothing_that_is_fetched_or_compiled() {
     let (go, come) = (folder.0.join("go"), Rc::new(Notify::new()));
     let script =
         format!("cat >/dev/null; while [ ! -e {} ]; do sleep 0.01; done; echo no module >&2; exit 3", go.display());
-    let compiler = Compiler::Child { program: "/bin/sh".into(), arguments: vec!["-c".into(), script.into()] };
+    let compiler = Compiler::Child {
+        program: "/bin/sh".into(),
+        arguments: vec!["-c".into(), script.into()],
+        memory: artefact::MEMORY,
+    };
     let awaited = Rc::clone(&come);
     let fetch: Fetch = Rc::new(move |_, _| {
         let awaited = Rc::clone(&awaited);
@@ -153,6 +157,23 @@ async fn what_is_there_waits_for_nothing_that_is_fetched_or_compiled() {
     assert_eq!(words, [Some("nobody is there"), Some("no module"), None]);
 }
 
+/// Where no container bounds it: it would take whatever the machine has.
+#[tokio::test]
+async fn a_module_that_takes_more_memory_than_any_may_is_refused() {
+    let compiler = Compiler::Child {
+        program: "/bin/sh".into(),
+        arguments: vec!["-c".into(), "ulimit -v 1000000; cat >/dev/null; exec tail /dev/zero".into()],
+        memory: 32 << 20,
+    };
+    let nothing: Fetch = Rc::new(|_, _| Box::pin(async { Err("nothing is fetched here".to_owned().into()) }));
+    let loader = WasmLoader::new(compiler, nothing).with_directory(Directory::memory());
+    let filter = Arc::new(Filter { name: Name("greedy".into()), ..filter(0) });
+    let words = loader.load(&filter, None).await.map(drop).unwrap_err().to_string();
+    for part in ["greedy", "more memory than any module's may", "MiB of 32 MiB", "build it optimised"] {
+        assert!(words.contains(part), "{part}: {words}");
+    }
+}
+
 /// A loader whose compiler says in `began` that it begins, ends with `go`, and makes of whatever it is given what `made` is made of.
 fn slow(folder: &Folder, made: u32) -> WasmLoader {
     fs::create_dir_all(&folder.0).unwrap();
@@ -161,7 +182,11 @@ fn slow(folder: &Folder, made: u32) -> WasmLoader {
         "cd {}; cat >/dev/null; echo $$ >>began; while [ ! -e go ]; do sleep 0.01; done; cat made",
         folder.0.display()
     );
-    let compiler = Compiler::Child { program: "/bin/sh".into(), arguments: vec!["-c".into(), script.into()] };
+    let compiler = Compiler::Child {
+        program: "/bin/sh".into(),
+        arguments: vec!["-c".into(), script.into()],
+        memory: artefact::MEMORY,
+    };
     let nothing: Fetch = Rc::new(|_, _| Box::pin(async { Err("nothing is fetched here".to_owned().into()) }));
     WasmLoader::new(compiler, nothing).with_directory(Directory::open(&[folder.0.join("cache")]))
 }
