@@ -2,7 +2,7 @@
 //!
 //! | series | |
 //! |---|---|
-//! | `pillion_wasm_failures_total{filter,reason}` | machines that died: `trap`, `timeout`, `stack`, `memory`, `pressure`, `abi`, `start` |
+//! | `pillion_wasm_failures_total{filter,reason}` | machines that died: `trap`, `timeout`, `stack`, `memory`, `pressure`, `abi`, `start`; of another filter in it: `neighbour` |
 //! | `pillion_wasm_restarts_total{filter}` | machines started again |
 //! | `pillion_wasm_machines{filter}` | machines that run, over all workers |
 //! | `pillion_wasm_memory_bytes{filter}` | linear memories, tables and what calls hold (in steps of 64 KiB) of the machines that run, over all workers; of calls, as the last streams and events left it |
@@ -23,7 +23,6 @@ use std::cell::Cell;
 
 /// Handles to one filter's series, on one worker.
 pub struct Metrics {
-    name: Name,
     restarts: Counter,
     machines: Gauge,
     memory: Gauge,
@@ -50,6 +49,12 @@ pub fn fetch(filter: &Name, outcome: Fetched) {
         Fetched::Cached => "cached",
     };
     counter!(FETCHES, "filter" => filter.as_str().to_owned(), "outcome" => word).increment(1);
+}
+
+/// A machine died with this filter in it, or could not be started.
+pub fn failure(filter: &Name, cause: Cause) {
+    counter!("pillion_wasm_failures_total", "filter" => filter.as_str().to_owned(), "reason" => cause.word())
+        .increment(1);
 }
 
 /// Where lines of this filter's that are not written are counted.
@@ -116,15 +121,8 @@ impl Metrics {
             restarts: counter!("pillion_wasm_restarts_total", "filter" => name.clone()),
             machines: gauge!("pillion_wasm_machines", "filter" => name.clone()),
             memory: gauge!("pillion_wasm_memory_bytes", "filter" => name),
-            name: filter.clone(),
             told: Cell::new(0),
         }
-    }
-
-    /// A machine died.
-    pub fn failure(&self, cause: Cause) {
-        let name = self.name.as_str().to_owned();
-        counter!("pillion_wasm_failures_total", "filter" => name, "reason" => cause.word()).increment(1);
     }
 
     /// A machine was started again.

@@ -24,13 +24,13 @@ mod seat;
 use crate::{
     census::{Number, starts},
     engine::Runtime,
-    metrics::Metrics,
+    metrics::{self, Metrics},
     module::Module,
     plugin::{MachineSpec, Node, Plugin},
     shared::{Ready, Shared},
     vm::{Cause, Failure, Had, Machine, Mourner, StartError, Starts, Took, time},
 };
-use pillion_config::model::AllowedCapabilities;
+use pillion_config::model::{AllowedCapabilities, Name};
 use pillion_core::exchange::filter::{Services, Task};
 use rest::Rests;
 pub use seat::Seat;
@@ -215,7 +215,7 @@ impl Slot {
 
     fn not_started(&self, seat: &Rc<Seat>, error: &StartError, begun: Duration) {
         tracing::error!(filter = %seat.plugin().name, "the wasm filter does not start on this worker: {error}");
-        seat.metrics().failure(Cause::Start);
+        metrics::failure(&seat.plugin().name, Cause::Start);
         self.down(time::now().saturating_sub(begun), seat);
     }
 
@@ -273,15 +273,16 @@ impl Slot {
         Ok(())
     }
 
-    /// The machine is dead: it is started again after a while. `seat` is any of its plugins.
+    /// The machine is dead: it is started again after a while. `seat` is that of the plugin which died, or any of its plugins.
     fn down(&self, burnt: Duration, seat: &Rc<Seat>) {
         let wait = self.rests.borrow_mut().died(burnt, seat.plugin().limits.restarts, Instant::now());
         if wait >= AWAY {
             tracing::warn!(
                 filter = %seat.plugin().name,
                 "the filter is away for {wait:.1?}, then its machine is started again: it died, or could not be started, too often \
-                 (limits.restarts of {} in a minute), or took too much of the worker's time by dying",
-                seat.plugin().limits.restarts
+                 (limits.restarts of {} in a minute), or took too much of the worker's time by dying{}",
+                seat.plugin().limits.restarts,
+                with_it(&self.seated(), &seat.plugin().name)
             );
         }
         let me = Weak::clone(&self.me);
@@ -325,10 +326,14 @@ impl Slot {
         for seat in once_each(&seats) {
             seat.metrics().restarted();
         }
-        if let (Err(error), Some(seat)) = (result, seats.first()) {
-            tracing::error!(filter = %seat.plugin().name, "the wasm filter cannot be started again: {error}");
+        if let Err(error) = result
+            && let Some(seat) = of(&seats, error.filter())
+        {
+            let name = &seat.plugin().name;
+            let with_it = with_it(&seats, name);
+            tracing::error!(filter = %name, "the wasm filter cannot be started again: {error}{with_it}");
             for seat in once_each(&seats) {
-                seat.metrics().failure(Cause::Start);
+                metrics::failure(&seat.plugin().name, Cause::Start);
             }
             self.down(time::now().saturating_sub(begun), seat);
         }
@@ -338,26 +343,33 @@ impl Slot {
 impl Mourner for Slot {
     fn died(&self, failure: &Failure, burnt: Duration) {
         let seats = self.seated();
-        let Some(seat) = seats.first() else { return };
-        for seat in once_each(&seats) {
-            seat.metrics().failure(failure.cause);
+        let Failure { cause, filter, callback, words, backtrace } = failure;
+        // Who died may sit no more, as it is told of its end, or not yet.
+        if let Some(name) = filter {
+            metrics::failure(name, *cause);
+        }
+        for name in names(&seats).filter(|name| filter.as_ref() != Some(name)) {
+            metrics::failure(name, if filter.is_some() { Cause::Neighbour } else { *cause });
         }
         let known = self.told.borrow().iter().any(|told| told.is_like(failure));
-        let names = || once_each(&seats).map(|seat| seat.plugin().name.as_str()).collect::<Vec<_>>().join(", ");
-        let Failure { cause, callback, words, backtrace } = failure;
+        let whose = || filter.as_ref().map_or_else(|| joined(names(&seats)), ToString::to_string);
         if known {
-            tracing::debug!(filter = %names(), callback, reason = cause.word(), "the wasm filter died again as before");
+            tracing::debug!(filter = %whose(), callback, reason = cause.word(), "the wasm filter died again as before");
         } else {
             let backtrace = backtrace.join(" < ");
+            let with_it = filter.as_ref().map(|name| with_it(&seats, name)).unwrap_or_default();
+            let then = if seats.is_empty() { "has no filter any more" } else { "is started again" };
             tracing::error!(
-                filter = %names(), callback, reason = cause.word(), backtrace,
-                "the wasm filter died: {words}; its machine is started again, the same death is not logged twice"
+                filter = %whose(), callback, reason = cause.word(), backtrace,
+                "the wasm filter died: {words}{with_it}; its machine {then}, the same death is not logged twice"
             );
             let mut told = self.told.borrow_mut();
             told.truncate(MOST_TOLD - 1);
             told.push_front(failure.clone());
         }
-        self.down(burnt, seat);
+        if let Some(seat) = of(&seats, filter.as_ref()) {
+            self.down(burnt, seat);
+        }
     }
 
     fn holds(&self, bytes: usize) {
@@ -366,6 +378,25 @@ impl Mourner for Slot {
             self.seated().iter().for_each(|seat| seat.tell_memory(bytes));
         }
     }
+}
+
+/// The seat of this filter, or any.
+fn of<'a>(seats: &'a [Rc<Seat>], filter: Option<&Name>) -> Option<&'a Rc<Seat>> {
+    seats.iter().find(|seat| filter == Some(&seat.plugin().name)).or(seats.first())
+}
+
+fn names(seats: &[Rc<Seat>]) -> impl Iterator<Item = &Name> {
+    once_each(seats).map(|seat| &seat.plugin().name)
+}
+
+fn joined<'a>(names: impl Iterator<Item = &'a Name>) -> String {
+    names.map(Name::as_str).collect::<Vec<_>>().join(", ")
+}
+
+/// What else a machine's end takes than this filter: the end of a sentence.
+fn with_it(seats: &[Rc<Seat>], filter: &Name) -> String {
+    let others = joined(names(seats).filter(|name| *name != filter));
+    if others.is_empty() { others } else { format!("; with it the others of its machine: {others}") }
 }
 
 /// Tells a machine of messages in queues it registered.

@@ -2,6 +2,7 @@
 
 use super::{limits::size, log, memory::Reentered, state::Host};
 use crate::{engine::GUEST_STACK, host::TooEarly};
+use pillion_config::model::Name;
 use pillion_core::exchange::filter::Failed;
 use wasmtime::{Trap, WasmBacktrace};
 
@@ -21,6 +22,8 @@ pub enum Cause {
     Pressure,
     /// It broke the ABI: called what cannot be called then.
     Abi,
+    /// Another filter in it died, of any of those.
+    Neighbour,
     /// It could not be started again.
     Start,
     /// It is waiting to be started again.
@@ -42,6 +45,7 @@ impl Cause {
             Self::Memory => "memory",
             Self::Pressure => "pressure",
             Self::Abi => "abi",
+            Self::Neighbour => "neighbour",
             Self::Start => "start",
             Self::Down => "down",
             Self::Busy => "busy",
@@ -61,6 +65,8 @@ impl Cause {
 pub struct Failure {
     /// Why.
     pub cause: Cause,
+    /// Whose callback it was; `None`: no filter's.
+    pub filter: Option<Name>,
     /// In which callback.
     pub callback: &'static str,
     /// In wasmtime's words, or by which limit and what raises it.
@@ -77,16 +83,17 @@ impl Failure {
             "memory is short, and its machine, with {bytes} bytes, had grown more than any other: raise the container's limit, or lower \
              limits.memory"
         );
-        Self { cause: Cause::Pressure, callback: "none", words, backtrace: Vec::new() }
+        Self { cause: Cause::Pressure, filter: None, callback: "none", words, backtrace: Vec::new() }
     }
 
-    /// Whether both are of one kind: the same cause in the same callback, and in the same functions where it is not chance which ones a
+    /// Whether both are of one kind: the same cause in the same callback of the same filter, and in the same functions where it is not chance which ones a
     /// limit ends.
     #[must_use]
     pub fn is_like(&self, other: &Self) -> bool {
         let by_chance = matches!(self.cause, Cause::Timeout | Cause::Stack | Cause::Memory | Cause::Pressure);
         let same = || (&self.words, &self.backtrace) == (&other.words, &other.backtrace);
-        (self.cause, self.callback) == (other.cause, other.callback) && (by_chance || same())
+        (self.cause, &self.filter, self.callback) == (other.cause, &other.filter, other.callback)
+            && (by_chance || same())
     }
 
     /// Of what a call of the guest's ended with.
@@ -110,7 +117,8 @@ impl Failure {
             };
             backtrace.frames().iter().map(frame).collect()
         });
-        Self { cause, callback: host.callback, words: words(cause, error, host), backtrace }
+        let filter = host.whose().map(|plugin| plugin.name.clone());
+        Self { cause, filter, callback: host.callback, words: words(cause, error, host), backtrace }
     }
 }
 
@@ -140,6 +148,7 @@ mod tests {
     fn where_a_limit_ends_a_guest_is_chance_and_where_it_traps_is_not() {
         let death = |cause, callback, words: &str, function: &str| Failure {
             cause,
+            filter: None,
             callback,
             words: words.to_owned(),
             backtrace: vec![function.to_owned()],
@@ -148,6 +157,7 @@ mod tests {
         assert!(spin.is_like(&death(Cause::Timeout, "proxy_on_tick", "33ms", "b")));
         assert!(!spin.is_like(&death(Cause::Timeout, "proxy_on_log", "20ms", "a")));
         assert!(!spin.is_like(&death(Cause::Memory, "proxy_on_tick", "20ms", "a")));
+        assert!(!spin.is_like(&Failure { filter: Some(Name("other".into())), ..spin.clone() }));
         let trap = death(Cause::Trap, "proxy_on_tick", "unreachable", "a");
         assert!(trap.is_like(&trap.clone()));
         assert!(!trap.is_like(&death(Cause::Trap, "proxy_on_tick", "unreachable", "b")));

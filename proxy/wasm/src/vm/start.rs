@@ -17,6 +17,7 @@ use crate::{
     shared::Ready,
 };
 use bytes::Bytes;
+use pillion_config::model::Name;
 use pillion_core::exchange::filter::Services;
 use std::{
     cell::{Cell, OnceCell, RefCell},
@@ -128,6 +129,15 @@ impl StartError {
                 *callback == "proxy_on_configure"
             }
             Self::Failed(..) | Self::Instantiate(_) | Self::NoRoom(..) | Self::NoClock(_) | Self::Export(_) => false,
+        }
+    }
+
+    /// The filter in whose callback it ended, if it was one's.
+    #[must_use]
+    pub fn filter(&self) -> Option<&Name> {
+        match self {
+            Self::Failed(failure, _) => failure.filter.as_ref(),
+            Self::Refused(..) | Self::Instantiate(_) | Self::NoRoom(..) | Self::NoClock(_) | Self::Export(_) => None,
         }
     }
 

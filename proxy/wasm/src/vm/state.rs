@@ -336,10 +336,20 @@ impl Host {
     /// The id of the plugin that the effective context belongs to.
     #[must_use]
     pub fn root_id(&self) -> u32 {
-        match self.contexts.get(&self.effective) {
+        self.root_id_of(self.effective)
+    }
+
+    fn root_id_of(&self, id: u32) -> u32 {
+        match self.contexts.get(&id) {
             Some(Context::Stream(context)) => context.root,
-            Some(Context::Root(_)) | None => self.effective,
+            Some(Context::Root(_)) | None => id,
         }
+    }
+
+    /// The plugin whose callback it is that runs; `None`: the module's own start.
+    #[must_use]
+    pub fn whose(&self) -> Option<&Plugin> {
+        self.root_of(self.root_id_of(self.current)).map(|root| &*root.plugin)
     }
 
     /// The plugin that the effective context belongs to.

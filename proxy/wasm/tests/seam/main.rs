@@ -4,8 +4,10 @@
 
 mod calls;
 mod configurations;
+mod counted;
 mod faults;
 mod http;
+mod shared;
 mod time;
 #[path = "../warnings/mod.rs"]
 mod warnings;
