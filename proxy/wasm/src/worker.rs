@@ -32,7 +32,7 @@ use crate::{
 };
 use pillion_config::model::{AllowedCapabilities, Name};
 use pillion_core::exchange::filter::{Services, Task};
-use rest::Rests;
+use rest::{Rest, Rests};
 pub use seat::Seat;
 use seat::once_each;
 use std::{
@@ -275,15 +275,11 @@ impl Slot {
 
     /// The machine is dead: it is started again after a while. `seat` is that of the plugin which died, or any of its plugins.
     fn down(&self, burnt: Duration, seat: &Rc<Seat>) {
-        let wait = self.rests.borrow_mut().died(burnt, seat.plugin().limits.restarts, Instant::now());
+        let Rest { wait, why } = self.rests.borrow_mut().died(burnt, seat.plugin().limits.restarts, Instant::now());
         if wait >= AWAY {
-            tracing::warn!(
-                filter = %seat.plugin().name,
-                "the filter is away for {wait:.1?}, then its machine is started again: it died, or could not be started, too often \
-                 (limits.restarts of {} in a minute), or took too much of the worker's time by dying{}",
-                seat.plugin().limits.restarts,
-                with_it(&self.seated(), &seat.plugin().name)
-            );
+            let name = &seat.plugin().name;
+            let with_it = with_it(&self.seated(), name);
+            tracing::warn!(filter = %name, "the filter is away for {wait:.1?}, then its machine is started again: {why}{with_it}");
         }
         let me = Weak::clone(&self.me);
         let dead = match self.state.replace(State::Down(None)) {
@@ -403,7 +399,7 @@ fn with_it(seats: &[Rc<Seat>], filter: &Name) -> String {
 async fn listen(machine: Weak<Machine>, mut told: mpsc::Receiver<Ready>, shared: Arc<Shared>) {
     while let Some(ready) = told.recv().await {
         let Some(machine) = machine.upgrade() else { return };
-        machine.queue_ready(ready);
+        machine.hear(ready);
         shared.queues.tell_rest();
         // A guest that fills its own queue must not keep the worker to itself.
         tokio::task::yield_now().await;

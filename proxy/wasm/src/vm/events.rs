@@ -31,13 +31,19 @@ impl Machine {
         self.tell("proxy_on_tick", root, |callbacks| callbacks.tick.clone(), (root,), |_| ());
     }
 
-    /// Something is in a queue that a plugin registered.
-    pub fn queue_ready(&self, ready: Ready) {
+    /// It was told of a message in a queue that plugins of its registered.
+    pub fn hear(&self, ready: Ready) {
         let root = self.store.try_borrow().ok().and_then(|store| {
             let host = store.data();
             host.spec.shared.queues.whose(ready, &host.ready)
         });
-        let (Some(root), Ready(queue)) = (root, ready) else { return };
+        if let Some(root) = root {
+            self.queue_ready(root, ready.0);
+        }
+    }
+
+    /// Something is in a queue that a plugin registered.
+    pub fn queue_ready(&self, root: u32, queue: u32) {
         self.tell("proxy_on_queue_ready", root, |callbacks| callbacks.queue_ready.clone(), (root, queue), |_| ());
     }
 

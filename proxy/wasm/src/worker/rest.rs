@@ -11,6 +11,7 @@
 
 use std::{
     collections::VecDeque,
+    fmt,
     time::{Duration, Instant},
 };
 
@@ -39,6 +40,24 @@ const STEADY: Duration = Duration::from_secs(1);
 
 /// The time over which restarts are counted.
 const WINDOW: Duration = Duration::from_secs(60);
+
+/// For how long a place stays empty, and what for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Rest {
+    pub(super) wait: Duration,
+    pub(super) why: Why,
+}
+
+/// What makes a rest as long as it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Why {
+    /// So many deaths in a row, without a machine that was steady.
+    Row(u32),
+    /// Deaths and starts took more of the worker's time than their share.
+    Share,
+    /// So many restarts in a minute are as many as there may be.
+    Window(u32),
+}
 
 /// What is remembered of a place's machines.
 #[derive(Debug, Default)]
@@ -81,7 +100,7 @@ impl Rests {
 
     /// A machine died in a callback, or did not start, which took so much of the worker's time: how long to wait before the next,
     /// of which there may be so many in a minute.
-    pub(super) fn died(&mut self, burnt: Duration, most: u32, now: Instant) -> Duration {
+    pub(super) fn died(&mut self, burnt: Duration, most: u32, now: Instant) -> Rest {
         while self.restarts.front().is_some_and(|at| now.duration_since(*at) > WINDOW) {
             self.restarts.pop_front();
         }
@@ -94,7 +113,10 @@ impl Rests {
         let steady = self.up_since.take().is_some_and(|since| now.duration_since(since) >= STEADY);
         let before = if steady { 0 } else { self.in_a_row };
         self.in_a_row = before.saturating_add(1);
-        backoff(before).max(owed).max(self.over(most, now))
+        let all =
+            [(backoff(before), Why::Row(self.in_a_row)), (owed, Why::Share), (self.over(most, now), Why::Window(most))];
+        let [first, others @ ..] = all.map(|(wait, why)| Rest { wait, why });
+        others.into_iter().fold(first, |longest, rest| if rest.wait > longest.wait { rest } else { longest })
     }
 
     /// How long to wait until there was one restart less than may be in a minute.
@@ -104,6 +126,27 @@ impl Rests {
         }
         let oldest = self.restarts.front().map_or(now, |oldest| *oldest);
         WINDOW.saturating_sub(now.duration_since(oldest))
+    }
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Row(deaths) => {
+                write!(
+                    f,
+                    "it died, or could not be started, {deaths} times in a row and never served for {STEADY:?} between"
+                )
+            }
+            Self::Share => write!(
+                f,
+                "dying and starting took more of the worker's time than it may, one part in {SHARE}, and in {SPUN} of what \
+                 limits.callback ends"
+            ),
+            Self::Window(most) => {
+                write!(f, "it was started again as often as it may be in a minute (limits.restarts of {most})")
+            }
+        }
     }
 }
 
@@ -124,10 +167,11 @@ mod tests {
     fn waits_double_with_each_death_in_a_row() {
         let now = Instant::now();
         let mut rests = Rests::default();
-        for doubled in [1, 2, 4, 8] {
-            assert_eq!(rests.died(Duration::ZERO, OFTEN, now), SHORTEST * doubled);
+        for (doubled, deaths) in [(1, 1), (2, 2), (4, 3), (8, 4)] {
+            let rest = rests.died(Duration::ZERO, OFTEN, now);
+            assert_eq!(rest, Rest { wait: SHORTEST * doubled, why: Why::Row(deaths) });
         }
-        let last = (0..100).map(|_| rests.died(Duration::ZERO, OFTEN, now)).last();
+        let last = (0..100).map(|_| rests.died(Duration::ZERO, OFTEN, now).wait).last();
         assert_eq!(last, Some(LONGEST));
     }
 
@@ -141,7 +185,7 @@ mod tests {
                 // What was burnt so far, but for the last death, has been paid for by now.
                 let before = all.saturating_sub(largest);
                 prop_assert!(before * SHARE <= now - begun);
-                now += rests.died(burnt, OFTEN, now);
+                now += rests.died(burnt, OFTEN, now).wait;
                 rests.restart(now);
                 (all, largest) = (all + burnt, burnt);
                 rests.started(Duration::ZERO, now);
@@ -157,10 +201,11 @@ mod tests {
         let mut rests = Rests::default();
         for at in [0, 16, 32] {
             rests.started(Duration::ZERO, begun + at * SECOND);
-            assert_eq!(rests.died(burnt, 30, begun + at * SECOND + STEADY), SHORTEST, "{at}");
+            assert_eq!(rests.died(burnt, 30, begun + at * SECOND + STEADY).wait, SHORTEST, "{at}");
         }
         rests.started(Duration::ZERO, begun + 34 * SECOND);
-        assert_eq!(rests.died(burnt, 30, begun + 35 * SECOND), burnt * SPUN - 2 * SECOND, "before it was even");
+        let owed = Rest { wait: burnt * SPUN - 2 * SECOND, why: Why::Share };
+        assert_eq!(rests.died(burnt, 30, begun + 35 * SECOND), owed, "before it was even");
     }
 
     #[test]
@@ -169,10 +214,10 @@ mod tests {
         let mut rests = Rests::default();
         for at in [0, 10, 20] {
             rests.started(Duration::ZERO, begun + at * SECOND);
-            assert_eq!(rests.died(Duration::ZERO, 30, begun + at * SECOND + STEADY), SHORTEST, "{at}");
+            assert_eq!(rests.died(Duration::ZERO, 30, begun + at * SECOND + STEADY).wait, SHORTEST, "{at}");
         }
         rests.started(Duration::ZERO, begun + 30 * SECOND);
-        assert_eq!(rests.died(Duration::ZERO, 30, begun + 30 * SECOND), SHORTEST * 2);
+        assert_eq!(rests.died(Duration::ZERO, 30, begun + 30 * SECOND).wait, SHORTEST * 2);
     }
 
     #[test]
@@ -180,25 +225,28 @@ mod tests {
         let now = Instant::now();
         let mut rests = Rests::default();
         rests.started(SECOND, now);
-        assert_eq!(rests.died(Duration::ZERO, 30, now), SHORTEST);
+        assert_eq!(rests.died(Duration::ZERO, 30, now).wait, SHORTEST);
         rests.restart(now);
         rests.started(SECOND, now);
-        assert_eq!(rests.died(SECOND, 30, now), SHORTEST * 2, "the first start");
+        assert_eq!(rests.died(SECOND, 30, now).wait, SHORTEST * 2, "the first start");
         rests.freed(SECOND, now);
         let owed = SPIN * SPUN + (SECOND - SPIN) * SHARE + SECOND * (1 + (1 + TOUCHING)) * SHARE;
-        assert_eq!(rests.died(Duration::ZERO, 30, now), owed, "restart, death, memory touched and given back");
+        assert_eq!(rests.died(Duration::ZERO, 30, now).wait, owed, "restart, death, memory touched and given back");
     }
 
     #[test]
     fn restarts_beyond_those_of_a_minute_wait_until_it_is_over() {
         let begun = Instant::now();
         let now = begun + 25 * SECOND;
-        for (restarts, most, wait) in
-            [(&[0, 10, 20][..], 4, SHORTEST), (&[0, 10, 20], 3, 35 * SECOND), (&[], 1, SHORTEST), (&[], 0, WINDOW)]
-        {
+        for (restarts, most, wait, why) in [
+            (&[0, 10, 20][..], 4, SHORTEST, Why::Row(1)),
+            (&[0, 10, 20], 3, 35 * SECOND, Why::Window(3)),
+            (&[], 1, SHORTEST, Why::Row(1)),
+            (&[], 0, WINDOW, Why::Window(0)),
+        ] {
             let mut rests = Rests::default();
             restarts.iter().for_each(|at| rests.restart(begun + *at * SECOND));
-            assert_eq!(rests.died(Duration::ZERO, most, now), wait, "{restarts:?} {most}");
+            assert_eq!(rests.died(Duration::ZERO, most, now), Rest { wait, why }, "{restarts:?} {most}");
         }
     }
 }

@@ -111,7 +111,7 @@ fn what_a_host_function_takes_is_the_callbacks_time() {
             r#"(data (i32.const 0) "compress") (func (export "proxy_on_tick") (param i32) (drop (memory.grow (i32.const 40)))
             (drop (call $call (i32.const 0) (i32.const 8) (i32.const 65536) (i32.const {bytes}) (i32.const 0) (i32.const 0))))"#
         );
-        let world = World { callback: Duration::from_micros(200), ..World::default() };
+        let world = World { callback: Duration::from_millis(3), ..World::default() };
         let text = guest_with(import, "", &body);
         let (machine, root) = world.staged(&text, &Starts::ToServe).unwrap_or_else(|refused| panic!("{refused}"));
         machine.tick(root);

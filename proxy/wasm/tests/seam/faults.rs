@@ -4,7 +4,7 @@ use crate::{
     warnings::{warned, warned_by},
     world::{Guest, guest, run},
 };
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// A guest that does `what` in `callback` when the path is `/bad`.
 fn fails(callback: &str, words: usize, what: &str) -> String {
@@ -41,19 +41,22 @@ fn a_trap_is_answered_503_and_the_machine_comes_back() {
     });
 }
 
+/// Its rests do not double, as those of one that does not come to serve do. (What they are paid for by, the time that a death takes, is
+/// long where nothing is optimised.)
 #[test]
 fn who_kills_a_machine_now_and_then_does_not_keep_it_from_others() {
-    run(vec![Guest::new("trap", fails("proxy_on_request_headers", 3, "(unreachable)"))], async |world| {
-        for death in 1..=6 {
-            // It has served for a while.
-            tokio::time::sleep(Duration::from_millis(1100)).await;
-            assert_eq!(world.get("/good").await.status, 200, "death {death}");
-            assert_eq!(world.get("/bad").await.status, 503);
-            let down = Instant::now();
-            world.until("/good", |answer| answer.status == 200).await;
-            assert!(down.elapsed() < Duration::from_secs(2), "death {death} took {:?}", down.elapsed());
-        }
+    let ((), said) = warned(|| {
+        run(vec![Guest::new("trap", fails("proxy_on_request_headers", 3, "(unreachable)"))], async |world| {
+            for death in 1..=6 {
+                // It has served for a while.
+                tokio::time::sleep(Duration::from_millis(1100)).await;
+                assert_eq!(world.get("/good").await.status, 200, "death {death}");
+                assert_eq!(world.get("/bad").await.status, 503);
+                world.until("/good", |answer| answer.status == 200).await;
+            }
+        });
     });
+    assert!(!said.iter().any(|line| line.contains("in a row")), "{said:?}");
 }
 
 /// Whose guest dies of several things in turn reads each once, and not without end.
