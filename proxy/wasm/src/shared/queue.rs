@@ -97,6 +97,8 @@ struct Queue {
     turn: usize,
     /// Messages of which none was told, since each was behind with those before. No more than there are messages.
     untold: usize,
+    /// A machine that serves registered it once: before, there were those alone that are tried and hear nothing.
+    served: bool,
 }
 
 #[derive(Debug)]
@@ -109,7 +111,8 @@ struct Listener {
 impl Queues {
     /// The queue of that name, made if there is none; `root` of the machine behind `ready` is told of its messages, also of those that others
     /// who registered it are behind with. What was to be told to machines that are dead, all of them, is told to nobody, as in Envoy: a message
-    /// on which they die would have them die as often as there are messages. Of several roots of one machine the last that registers it is
+    /// on which they die would have them die as often as there are messages. What was put in while filters were tried, before anybody served, the
+    /// first is told. Of several roots of one machine the last that registers it is
     /// told, as in Envoy.
     ///
     /// # Errors
@@ -144,6 +147,11 @@ impl Queues {
         queue.listeners.retain(|listener| !listener.ready.is_closed());
         if queue.listeners.is_empty() {
             store.untold -= mem::take(&mut queue.untold);
+        }
+        if !queue.served && !ready.is_closed() {
+            // What was put in on trial.
+            (queue.served, queue.untold) = (true, queue.items.len());
+            store.untold += queue.untold;
         }
         match queue.listeners.iter_mut().find(|listener| listener.ready.same_channel(ready)) {
             Some(listener) => {
@@ -300,7 +308,7 @@ impl Its {
 
 impl Queue {
     fn of(of: Arc<Its>) -> Self {
-        Self { of, items: VecDeque::new(), bytes: 0, listeners: Vec::new(), turn: 0, untold: 0 }
+        Self { of, items: VecDeque::new(), bytes: 0, listeners: Vec::new(), turn: 0, untold: 0, served: false }
     }
 
     /// Tells one of those that registered it of a message; `false`: each is gone, or was told of more than it has looked at.

@@ -188,6 +188,30 @@ fn of_what_a_machine_was_told_and_has_not_looked_at_those_are_told_who_are_left(
     assert!(others.try_recv().is_err() && told.try_recv().is_err());
 }
 
+/// A filter on trial, whose machine hears nothing, registers and fills a queue as those that serve will.
+#[test]
+fn what_is_put_in_on_trial_the_first_that_serves_is_told() {
+    let queues = Queues::default();
+    let (tried, _) = mpsc::channel(1);
+    let id = queues.register("v", b"q", 1, &tried).unwrap();
+    (0..3).for_each(|_| queues.enqueue(id, b"a").unwrap());
+    queues.dequeue(id).unwrap();
+    let (ready, mut told) = mpsc::channel(8);
+    queues.register("v", b"q", 2, &ready).unwrap();
+    assert_eq!(hear(&queues, &ready, &mut told), Some((2, id)));
+    assert_eq!(hear(&queues, &ready, &mut told), Some((2, id)));
+    assert!(told.try_recv().is_err());
+    // Tried beside it: the one that serves is told.
+    queues.register("v", b"q", 3, &tried).unwrap();
+    queues.enqueue(id, b"a").unwrap();
+    assert_eq!(hear(&queues, &ready, &mut told), Some((2, id)));
+    // The next machine is told nothing anew.
+    drop(told);
+    let (next, mut told) = mpsc::channel(8);
+    queues.register("v", b"q", 2, &next).unwrap();
+    assert!(told.try_recv().is_err());
+}
+
 #[test]
 fn a_name_is_short() {
     let queues = Queues::default();
