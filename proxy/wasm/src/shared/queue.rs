@@ -95,10 +95,8 @@ struct Queue {
     /// Who is told. One of them, in turn, once for each message: any may take it.
     listeners: Vec<Listener>,
     turn: usize,
-    /// Messages of which none was told, since each was behind with those before. No more than there are messages.
+    /// Messages of which none was told, since each was behind with those before, or there was none yet, or no more. No more than there are messages.
     untold: usize,
-    /// A machine that serves registered it once: before, there were those alone that are tried and hear nothing.
-    served: bool,
 }
 
 #[derive(Debug)]
@@ -106,13 +104,15 @@ struct Listener {
     /// The machine's roots that registered the queue, in the order in which they last did; one at least. The last is told.
     roots: Vec<u32>,
     ready: mpsc::Sender<Ready>,
+    /// Messages that it was told of and has not looked at.
+    behind: usize,
 }
 
 impl Queues {
     /// The queue of that name, made if there is none; `root` of the machine behind `ready` is told of its messages, also of those that others
-    /// who registered it are behind with. What was to be told to machines that are dead, all of them, is told to nobody, as in Envoy: a message
-    /// on which they die would have them die as often as there are messages. What was put in while filters were tried, before anybody served, the
-    /// first is told. Of several roots of one machine the last that registers it is
+    /// who registered it are behind with, or that came while nobody did: of what filters put in while they are tried, whose machines hear
+    /// nothing, the first that serves is told. What was to be told to machines that are dead, all of them, is told to nobody, as in Envoy: a message
+    /// on which they die would have them die as often as there are messages. Of several roots of one machine the last that registers it is
     /// told, as in Envoy.
     ///
     /// # Errors
@@ -144,53 +144,57 @@ impl Queues {
             }
         };
         let Some(queue) = store.queues.get_mut(&id) else { return Err(Status::InternalFailure) };
-        queue.listeners.retain(|listener| !listener.ready.is_closed());
-        if queue.listeners.is_empty() {
-            store.untold -= mem::take(&mut queue.untold);
+        if ready.is_closed() {
+            // It is tried, and hears nothing.
+            return Ok(id);
         }
-        if !queue.served && !ready.is_closed() {
-            // What was put in on trial.
-            (queue.served, queue.untold) = (true, queue.items.len());
-            store.untold += queue.untold;
+        let had = !queue.listeners.is_empty();
+        queue.listeners.retain(|listener| !listener.ready.is_closed());
+        if had && queue.listeners.is_empty() {
+            store.untold -= mem::take(&mut queue.untold);
         }
         match queue.listeners.iter_mut().find(|listener| listener.ready.same_channel(ready)) {
             Some(listener) => {
                 listener.roots.retain(|known| *known != root);
                 listener.roots.push(root);
             }
-            None => queue.listeners.push(Listener { roots: vec![root], ready: ready.clone() }),
+            None => queue.listeners.push(Listener { roots: vec![root], ready: ready.clone(), behind: 0 }),
         }
         store.tell_rest();
         Ok(id)
     }
 
-    /// The root context that a machine, the one behind `ready`, is to tell of a message that it was told of. Not before it does: of its roots
-    /// one may have gone meanwhile, another come. `None`: all that registered the queue have gone; others will be told of it.
+    /// The root context that a machine, the one behind `ready`, is to tell of a message that it was told of and looks at now: of its roots one
+    /// may have gone meanwhile, another come. `None`: all that registered the queue have gone.
     #[must_use]
     pub fn whose(&self, told: Ready, ready: &mpsc::Sender<Ready>) -> Option<u32> {
         let mut store = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let queue = store.queues.get_mut(&told.0)?;
-        let listener = queue.listeners.iter().find(|listener| listener.ready.same_channel(ready));
-        let root = listener.and_then(|listener| listener.roots.last().copied());
-        if root.is_none() && queue.is_listened_to() && queue.untold < queue.items.len() {
-            queue.untold += 1;
-            store.untold += 1;
-        }
-        root
+        let listeners = &mut store.queues.get_mut(&told.0)?.listeners;
+        let listener = listeners.iter_mut().find(|listener| listener.ready.same_channel(ready))?;
+        listener.behind = listener.behind.saturating_sub(1);
+        listener.roots.last().copied()
     }
 
     /// A root context of the machine behind `ready` is gone: what it would be told of, the one is that registered before it, or other machines
-    /// are.
+    /// are, also of what this one is behind with, if it lives.
     pub fn leave(&self, root: u32, ready: &mpsc::Sender<Ready>) {
-        let mut store = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut guard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let store = &mut *guard;
         for queue in store.queues.values_mut() {
-            queue.listeners.retain_mut(|listener| {
-                if listener.ready.same_channel(ready) {
-                    listener.roots.retain(|known| *known != root);
-                }
-                !listener.roots.is_empty()
-            });
+            let Some(at) = queue.listeners.iter().position(|listener| listener.ready.same_channel(ready)) else {
+                continue;
+            };
+            let listener = &mut queue.listeners[at];
+            listener.roots.retain(|known| *known != root);
+            if listener.roots.is_empty() {
+                let behind = if ready.is_closed() { 0 } else { listener.behind };
+                queue.listeners.remove(at);
+                let more = behind.min(queue.items.len().saturating_sub(queue.untold));
+                queue.untold += more;
+                store.untold += more;
+            }
         }
+        store.tell_rest();
     }
 
     /// The queue of that name.
@@ -231,7 +235,7 @@ impl Queues {
         queue.bytes += message.len();
         queue.of.bytes.store(bytes, Relaxed);
         queue.items.push_back(Bytes::copy_from_slice(message));
-        if !queue.tell(id) && queue.is_listened_to() {
+        if !queue.tell(id) && !queue.is_of_the_dead() {
             queue.untold += 1;
             guard.untold += 1;
         }
@@ -308,20 +312,23 @@ impl Its {
 
 impl Queue {
     fn of(of: Arc<Its>) -> Self {
-        Self { of, items: VecDeque::new(), bytes: 0, listeners: Vec::new(), turn: 0, untold: 0, served: false }
+        Self { of, items: VecDeque::new(), bytes: 0, listeners: Vec::new(), turn: 0, untold: 0 }
     }
 
     /// Tells one of those that registered it of a message; `false`: each is gone, or was told of more than it has looked at.
     fn tell(&mut self, id: u32) -> bool {
         (0..self.listeners.len()).any(|_| {
             self.turn = (self.turn + 1) % self.listeners.len();
-            self.listeners[self.turn].ready.try_send(Ready(id)).is_ok()
+            let listener = &mut self.listeners[self.turn];
+            let told = listener.ready.try_send(Ready(id)).is_ok();
+            listener.behind += usize::from(told);
+            told
         })
     }
 
-    /// Whether a machine that lives registered it.
-    fn is_listened_to(&self) -> bool {
-        self.listeners.iter().any(|listener| !listener.ready.is_closed())
+    /// Whether the machines that registered it are dead, all of them.
+    fn is_of_the_dead(&self) -> bool {
+        !self.listeners.is_empty() && self.listeners.iter().all(|listener| listener.ready.is_closed())
     }
 
     /// One that was full for once does not keep places for as many messages: they count with their messages alone.

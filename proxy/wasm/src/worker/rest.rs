@@ -140,8 +140,8 @@ impl fmt::Display for Why {
             }
             Self::Share => write!(
                 f,
-                "dying and starting took more of the worker's time than it may, one part in {SHARE}, and in {SPUN} of what \
-                 limits.callback ends"
+                "dying and starting took more of the worker's time than it may, one part in {SHARE}, and in {SPUN} of the first {SPIN:?} \
+                 of each death"
             ),
             Self::Window(most) => {
                 write!(f, "it was started again as often as it may be in a minute (limits.restarts of {most})")

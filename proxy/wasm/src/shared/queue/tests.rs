@@ -178,14 +178,40 @@ fn of_what_a_machine_was_told_and_has_not_looked_at_those_are_told_who_are_left(
     queues.register("v", b"q", 3, &ready).unwrap();
     queues.leave(1, &ready);
     assert_eq!(hear(&queues, &ready, &mut told), Some((3, id)));
-    // The last of this machine goes: another machine is told.
+    // The last of this machine goes, and the machine with it: another is told.
     let (other, mut others) = mpsc::channel(8);
     queues.register("v", b"q", 9, &other).unwrap();
     queues.leave(3, &ready);
     assert_eq!(hear(&queues, &ready, &mut told), None);
-    queues.tell_rest();
+    drop(told);
     assert_eq!(hear(&queues, &other, &mut others), Some((9, id)));
-    assert!(others.try_recv().is_err() && told.try_recv().is_err());
+    assert!(others.try_recv().is_err());
+}
+
+/// As where a reload takes the machine away, before there is another or after.
+#[test]
+fn of_what_a_machine_that_goes_was_told_and_of_what_comes_then_the_next_is_told() {
+    for messages in [2, 6] {
+        let queues = Queues::default();
+        let (ready, told) = mpsc::channel(4);
+        let id = queues.register("v", b"q", 1, &ready).unwrap();
+        (0..messages).for_each(|_| queues.enqueue(id, b"a").unwrap());
+        queues.dequeue(id).unwrap();
+        queues.leave(1, &ready);
+        drop(told);
+        queues.enqueue(id, b"a").unwrap();
+        let (next, mut told) = mpsc::channel(16);
+        queues.register("v", b"q", 2, &next).unwrap();
+        let heard = std::iter::from_fn(|| hear(&queues, &next, &mut told)).count();
+        assert_eq!(heard, messages, "each that is in it");
+        // But not what one that died was told of.
+        queues.enqueue(id, b"a").unwrap();
+        drop(told);
+        queues.leave(2, &next);
+        let (last, mut told) = mpsc::channel(16);
+        queues.register("v", b"q", 3, &last).unwrap();
+        assert!(told.try_recv().is_err());
+    }
 }
 
 /// A filter on trial, whose machine hears nothing, registers and fills a queue as those that serve will.
