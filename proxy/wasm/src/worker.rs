@@ -118,11 +118,7 @@ const MOST_TOLD: usize = 16;
 
 enum State {
     Down(Option<Task>),
-    Running {
-        machine: Rc<Machine>,
-        /// Tells it of messages in its queues, as long as it is kept.
-        _listening: Task,
-    },
+    Running(Rc<Machine>),
 }
 
 impl Slot {
@@ -221,8 +217,8 @@ impl Slot {
 
     fn running(&self) -> Option<Rc<Machine>> {
         match &*self.state.borrow() {
-            State::Running { machine, .. } if machine.dead().is_none() => Some(Rc::clone(machine)),
-            State::Running { .. } | State::Down(_) => None,
+            State::Running(machine) if machine.dead().is_none() => Some(Rc::clone(machine)),
+            State::Running(_) | State::Down(_) => None,
         }
     }
 
@@ -266,7 +262,8 @@ impl Slot {
         let Some(first) = seats.first() else { return Ok(()) };
         let bytes = machine.memory();
         let listening = first.services().spawn(listen(Rc::downgrade(&machine), told, Arc::clone(&self.spec.shared)));
-        let before = self.state.replace(State::Running { machine, _listening: listening });
+        machine.set_listening(listening);
+        let before = self.state.replace(State::Running(machine));
         drop(before);
         seats.iter().for_each(|seat| seat.up());
         self.holds(bytes);
@@ -283,7 +280,7 @@ impl Slot {
         }
         let me = Weak::clone(&self.me);
         let dead = match self.state.replace(State::Down(None)) {
-            State::Running { machine, .. } => Some(machine),
+            State::Running(machine) => Some(machine),
             State::Down(_) => None,
         };
         if let Some(machine) = &dead {

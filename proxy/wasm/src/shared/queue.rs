@@ -49,7 +49,7 @@ struct Store {
     /// What each vm_id has in all.
     of: HashMap<Box<str>, Arc<Its>>,
     last: u32,
-    /// Messages of all queues of which nobody was told.
+    /// Messages of which nobody was told, of all queues that somebody registered.
     untold: usize,
     /// The queue of which one was told last that had waited.
     turn: u32,
@@ -72,7 +72,8 @@ impl Store {
         if self.untold == 0 {
             return;
         }
-        let mut behind: Vec<_> = self.queues.iter().filter(|(_, queue)| queue.untold > 0).map(|(id, _)| *id).collect();
+        let mut behind: Vec<_> =
+            self.queues.iter().filter(|(_, queue)| queue.waiting() > 0).map(|(id, _)| *id).collect();
         behind.sort_unstable_by_key(|id| id.wrapping_sub(self.turn).wrapping_sub(1));
         while !behind.is_empty() {
             behind.retain(|id| {
@@ -150,7 +151,9 @@ impl Queues {
         }
         let had = !queue.listeners.is_empty();
         queue.listeners.retain(|listener| !listener.ready.is_closed());
-        if had && queue.listeners.is_empty() {
+        if !had {
+            store.untold += queue.untold;
+        } else if queue.listeners.is_empty() {
             store.untold -= mem::take(&mut queue.untold);
         }
         match queue.listeners.iter_mut().find(|listener| listener.ready.same_channel(ready)) {
@@ -189,9 +192,10 @@ impl Queues {
             if listener.roots.is_empty() {
                 let behind = if ready.is_closed() { 0 } else { listener.behind };
                 queue.listeners.remove(at);
-                let more = behind.min(queue.items.len().saturating_sub(queue.untold));
-                queue.untold += more;
-                store.untold += more;
+                let before = queue.untold;
+                queue.untold = queue.items.len().min(before + behind);
+                // Nobody is told of what is in a queue that nobody listens to.
+                store.untold = store.untold + queue.waiting() - before;
             }
         }
         store.tell_rest();
@@ -237,7 +241,8 @@ impl Queues {
         queue.items.push_back(Bytes::copy_from_slice(message));
         if !queue.tell(id) && !queue.is_of_the_dead() {
             queue.untold += 1;
-            guard.untold += 1;
+            let waits = usize::from(!queue.listeners.is_empty());
+            guard.untold += waits;
         }
         Ok(())
     }
@@ -253,16 +258,17 @@ impl Queues {
     ///
     /// [`Status::NotFound`] for a number that is no queue, [`Status::Empty`].
     pub fn dequeue(&self, id: u32) -> Result<Bytes, Status> {
-        let mut store = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut guard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let store = &mut *guard;
         let queue = store.queues.get_mut(&id).ok_or(Status::NotFound)?;
         let item = queue.items.pop_front().ok_or(Status::Empty)?;
         queue.bytes -= item.len();
         queue.of.bytes.fetch_sub(item.len() + MESSAGE, Relaxed);
         census::unstore(item.len() + MESSAGE);
         queue.give_room_back();
-        let told_in_vain = queue.untold.saturating_sub(queue.items.len());
-        queue.untold -= told_in_vain;
-        store.untold -= told_in_vain;
+        let before = queue.waiting();
+        queue.untold = queue.untold.min(queue.items.len());
+        store.untold = store.untold + queue.waiting() - before;
         Ok(item)
     }
 
@@ -288,7 +294,7 @@ impl Queues {
         }
         store.by_name.retain(|(of, _), _| **of != *vm_id);
         store.queues.retain(|_, queue| *queue.of.vm_id != *vm_id);
-        store.untold = store.queues.values().map(|queue| queue.untold).sum();
+        store.untold = store.queues.values().map(Queue::waiting).sum();
     }
 }
 
@@ -324,6 +330,11 @@ impl Queue {
             listener.behind += usize::from(told);
             told
         })
+    }
+
+    /// Messages of which somebody is to be told.
+    fn waiting(&self) -> usize {
+        if self.listeners.is_empty() { 0 } else { self.untold }
     }
 
     /// Whether the machines that registered it are dead, all of them.

@@ -55,6 +55,8 @@ pub struct Machine {
     /// Streams that ended while a guest ran.
     orphans: RefCell<Vec<u32>>,
     timers: RefCell<HashMap<u32, Task>>,
+    /// Tells it of messages in its queues while it lives, also once its place is another's and a plugin of its says its last words.
+    listening: RefCell<Option<Task>>,
     /// By what it is found when memory is short, once it serves.
     number: OnceCell<Number>,
     /// Who is told when it dies.
@@ -112,6 +114,11 @@ impl Machine {
     /// Who is told when it dies.
     pub fn set_mourner(&self, mourner: Weak<dyn Mourner>) {
         self.mourner.replace(Some(mourner));
+    }
+
+    /// What tells it of messages in its queues: kept until it dies or is gone.
+    pub fn set_listening(&self, listening: Task) {
+        self.listening.replace(Some(listening));
     }
 
     /// It serves: from now on it is told elsewhere how large it is.
@@ -296,8 +303,8 @@ impl Machine {
             }));
         }
         debug_assert!(calls.is_some(), "a machine dies outside of its guest");
-        let timers = self.timers.take();
-        drop(timers);
+        let (timers, listening) = (self.timers.take(), self.listening.take());
+        drop((timers, listening));
         let mourner = self.mourner.borrow().as_ref().and_then(Weak::upgrade);
         if let Some(mourner) = mourner {
             mourner.died(failure, burnt);

@@ -221,6 +221,7 @@ impl Machine {
             dead: Cell::new(None),
             orphans: RefCell::default(),
             timers: RefCell::default(),
+            listening: RefCell::default(),
             number: OnceCell::new(),
             mourner: RefCell::default(),
         });

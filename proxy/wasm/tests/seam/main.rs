@@ -7,6 +7,7 @@ mod configurations;
 mod counted;
 mod faults;
 mod http;
+mod queues;
 mod shared;
 mod time;
 #[path = "../warnings/mod.rs"]

@@ -1,4 +1,5 @@
 use super::*;
+use proptest::prelude::*;
 
 /// What a machine is told next: which of its roots, of which queue.
 fn hear(queues: &Queues, ready: &mpsc::Sender<Ready>, told: &mut mpsc::Receiver<Ready>) -> Option<(u32, u32)> {
@@ -282,4 +283,70 @@ fn queues_of_one_vm_id_deny_another_none() {
     assert!(register("v", 0).is_ok(), "it is there");
     assert!(register("w", 0).is_ok());
     assert_eq!(queues.refused("v"), [0, 1, 0, 0]);
+}
+
+/// A machine of the property below.
+struct Consumer {
+    ready: mpsc::Sender<Ready>,
+    told: mpsc::Receiver<Ready>,
+    roots: Vec<u32>,
+}
+
+impl Consumer {
+    fn new(places: usize) -> Self {
+        let (ready, told) = mpsc::channel(places);
+        Self { ready, told, roots: Vec::new() }
+    }
+
+    /// Takes a message where it is told of one; whether it was.
+    fn hears(&mut self, queues: &Queues, id: u32) -> bool {
+        let Ok(next) = self.told.try_recv() else { return false };
+        if queues.whose(next, &self.ready).is_some() {
+            // Empty where it was told in vain.
+            queues.dequeue(id).ok();
+        }
+        queues.tell_rest();
+        true
+    }
+}
+
+proptest! {
+    /// Machines come, register with several roots, are slow, and go; filters are tried beside them.
+    #[test]
+    fn while_no_machine_dies_each_message_is_told_to_one_that_lives(
+        places in 1_usize..6,
+        steps in proptest::collection::vec((0_usize..8, 0_usize..3, 0_u32..4), 1..200),
+    ) {
+        let queues = Queues::default();
+        let (tried, _) = mpsc::channel(1);
+        let id = queues.register("v", b"q", 1, &tried).unwrap();
+        let mut machines: Vec<_> = (0..3).map(|_| Consumer::new(places)).collect();
+        for (step, at, root) in steps {
+            let machine = &mut machines[at];
+            match step {
+                0 => {
+                    queues.register("v", b"q", root, &machine.ready).unwrap();
+                    machine.roots.push(root);
+                }
+                1 => {
+                    machine.roots.retain(|known| *known != root);
+                    queues.leave(root, &machine.ready);
+                }
+                2 => {
+                    let gone = std::mem::replace(machine, Consumer::new(places));
+                    gone.roots.iter().for_each(|root| queues.leave(*root, &gone.ready));
+                }
+                3 => queues.register("v", b"q", root, &tried).map(drop).unwrap(),
+                4 | 5 => (0..=root).for_each(|_| queues.enqueue(id, b"a").unwrap()),
+                _ => drop(machine.hears(&queues, id)),
+            }
+            let store = queues.0.lock().unwrap();
+            let queue = &store.queues[&id];
+            prop_assert!(queue.untold <= queue.items.len());
+            prop_assert_eq!(store.untold, queue.waiting());
+        }
+        queues.register("v", b"q", 0, &machines[0].ready).unwrap();
+        while machines.iter_mut().any(|machine| machine.hears(&queues, id)) {}
+        prop_assert_eq!(queues.dequeue(id), Err(Status::Empty));
+    }
 }
