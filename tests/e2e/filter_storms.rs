@@ -285,3 +285,40 @@ fn what_a_filter_holds_ends_with_its_client() {
     proxy.await_metric(tunnels.0, &tunnels.1, |active| active == 0.0);
     wait::until_true("the filter to be told", || told() == 2);
 }
+
+/// Traps at each request of the second plugin in its machine.
+const SECOND: &str = r#"(module (memory (export "memory") 1) (func (export "proxy_abi_version_0_2_1"))
+    (func (export "malloc") (param i32) (result i32) (i32.const 32768))
+    (func $root (param $id i32) (result i32) (i32.add (i32.const 1024) (i32.shl (local.get $id) (i32.const 2))))
+    (func (export "proxy_on_context_create") (param $id i32) (param $root i32)
+        (i32.store (call $root (local.get $id)) (local.get $root)))
+    (func (export "proxy_on_request_headers") (param $id i32) (param i32 i32) (result i32)
+        (if (i32.eq (i32.load (call $root (local.get $id))) (i32.const 2)) (then (unreachable)))
+        (i32.const 0)))"#;
+
+#[test]
+fn of_filters_that_share_a_machine_the_access_log_names_the_one_that_died() {
+    let origin = Origin::start();
+    let module = STANDARD.encode(wat::parse_str(SECOND).expect("the guest's text is right"));
+    let filter = |name: &str| format!("{{ name: {name}, wasm: {{ inline: \"{module}\", configuration: {name} }} }}");
+    let proxy = Proxy::start(&format!(
+        "admin: {{ address: {{admin}} }}\nworkers: 1\n\
+         access_log: {{ path: \"{{dir}}/access.log\", format: {{ text: \"%RESPONSE_CODE% %RESPONSE_CODE_DETAILS%\" }} }}\n\
+         listeners: [{{ name: web, address: {{listen}}, filters: [first, second, third], \
+           routes: [{{ match: {{ prefix: / }}, cluster: origin }}] }}]\n\
+         filters: [{}, {}, {}]\nclusters: [{{ name: origin, endpoints: [\"{}\"] }}]\n",
+        filter("first"),
+        filter("second"),
+        filter("third"),
+        origin.address
+    ));
+    let mut client = Client::connect(proxy.address);
+    client.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n");
+    assert_eq!(client.receive().status, 503);
+    let mut line = String::new();
+    wait::until_true("the request in the access log", || {
+        line = fs::read_to_string(proxy.dir().join("access.log")).unwrap_or_default();
+        line.ends_with('\n')
+    });
+    assert_eq!(line, "503 wasm_fail_stream{second}\n");
+}

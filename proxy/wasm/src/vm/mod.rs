@@ -290,16 +290,16 @@ impl Machine {
     fn die(&self, failure: &Failure, context: u32, burnt: Duration) -> Failed {
         self.dead.set(Some(failure.cause));
         let failed = failure.cause.failed();
-        let mut others = Vec::new();
+        let mut streams = Vec::new();
         let mut calls = None;
         if let Ok(mut store) = self.store.try_borrow_mut() {
             let host = store.data_mut();
             host.calls.clear();
             host.limiter.leave();
             calls = Some(());
-            others.extend(host.contexts.iter().filter_map(|(id, known)| match known {
-                Context::Stream(known) if *id != context => Some(known.stream.clone()),
-                Context::Stream(_) | Context::Root(_) => None,
+            streams.extend(host.contexts.iter().filter_map(|(id, known)| match known {
+                Context::Stream(known) => Some((*id != context, known.stream.clone())),
+                Context::Root(_) => None,
             }));
         }
         debug_assert!(calls.is_some(), "a machine dies outside of its guest");
@@ -309,8 +309,10 @@ impl Machine {
         if let Some(mourner) = mourner {
             mourner.died(failure, burnt);
         }
-        // Last: each may drop a filter of ours.
-        others.into_iter().for_each(|stream| stream.fail(failed));
+        // Last: each may drop a filter of ours. The one whose callback it was first: others may be of the same request, whose record names
+        // the filter that it died of.
+        streams.sort_by_key(|(other, _)| *other);
+        streams.into_iter().for_each(|(_, stream)| stream.fail(failed));
         failed
     }
 
