@@ -6,8 +6,8 @@
 //! ```
 //!
 //! A death is not paid for at once: who dies now and then is away for a moment. Who dies again before it is even waits until
-//! it is, so that in the long run deaths and starts take one part in [`SHARE`] of the worker's time, and one death more; callbacks
-//! that are ended for their time, which hold everybody up for all of it at once, take one part in [`SPUN`].
+//! it is, so that in the long run deaths and starts take one part in [`SHARE`] of the worker's time, and one death more; the
+//! callbacks in which machines die take less, one part in [`SPUN`]: those that are ended for their time hold everybody up for all of it at once.
 
 use std::{
     collections::VecDeque,
